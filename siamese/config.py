@@ -1,0 +1,312 @@
+"""Every setting of the program: one frozen object, from a TOML file, the environment and flags.
+
+Later wins: the defaults here, ``siamese.toml`` (or ``--config FILE``), environment variables
+(``SIAMESE_TRAINING__STEPS=200``), flags (``--set training.steps=200``). A field that does not
+exist, or a value that it cannot take, is an error that names the field.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+SourceKind = Literal["synthetic", "kaggle", "bhsig260", "cedar", "manifest"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+_PREFIX = "SIAMESE_"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message names the field, what it got and what it takes."""
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and closed to fields that do not exist."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSettings(Section):
+    """Where signatures come from. Several sources are pooled."""
+
+    kind: SourceKind = "synthetic"
+    path: Path | None = Field(
+        None, description="folder or manifest; none: download (kaggle), generate (synthetic)"
+    )
+    name: str = Field("", pattern=r"^[\w.-]*$", description="prefix of writer names; none: kind")
+    writers: int = Field(48, ge=6, le=2000, description="synthetic only: number of writers")
+    images: int = Field(8, ge=3, le=100, description="synthetic only: images per writer and kind")
+    train: str = Field("", description='writers for training ("001-040, 051"); none: by protocol')
+    calibration: str = Field("", description="writers for model selection and calibration")
+    test: str = Field("", description="writers for the final figures only")
+
+    @property
+    def label(self) -> str:
+        return self.name or self.kind
+
+    @model_validator(mode="after")
+    def _complete(self) -> SourceSettings:
+        if self.path is None and self.kind not in ("synthetic", "kaggle"):
+            raise ValueError(f"a {self.kind} source needs a path")
+        if any((self.train, self.calibration, self.test)) and not all(
+            (self.train, self.calibration, self.test)
+        ):
+            raise ValueError("train, calibration and test are given together or not at all")
+        return self
+
+
+class ImagingSettings(Section):
+    """From picture to canvas; part of every model's fingerprint."""
+
+    height: int = Field(96, ge=32, le=512, description="canvas height, pixels")
+    width: int = Field(192, ge=32, le=1024, description="canvas width, pixels")
+    margin: int = Field(4, ge=0, le=16, description="empty pixels kept around the ink")
+    max_bytes: int = Field(50_000_000, gt=0, description="larger files are not decoded")
+    max_pixels: int = Field(60_000_000, gt=0, description="larger pictures are not decoded")
+    min_ink_width: int = Field(20, ge=1, description="narrower ink is too_small")
+    min_ink_height: int = Field(8, ge=1, description="lower ink is too_small")
+    max_edge_ink: float = Field(
+        0.25, gt=0, le=1, description="share of an edge that may be ink before it is clipped"
+    )
+    max_gap: float = Field(
+        0.45, gt=0, le=1, description="empty share of the width before ink is scattered"
+    )
+
+
+class AuditSettings(Section):
+    """What to do about faults in a dataset."""
+
+    on_leak: Literal["repair", "stop"] = Field(
+        "repair", description="repair: drop published splits and pair lists that leak; stop: end"
+    )
+    min_images: int = Field(3, ge=2, description="writers with fewer genuine images are left out")
+
+
+class SplitSettings(Section):
+    """Writers by split, where a source has no protocol of its own."""
+
+    calibration: Share = Field(0.2, description="share of writers for selection and calibration")
+    test: Share = Field(0.25, description="share of writers for the final figures")
+    folds: int = Field(5, ge=2, le=20, description="folds for cross-validation")
+
+    @model_validator(mode="after")
+    def _some_left(self) -> SplitSettings:
+        if self.calibration + self.test >= 0.9:
+            raise ValueError("calibration + test must leave at least a tenth for training")
+        return self
+
+
+class PairSettings(Section):
+    """Pairs are drawn within a split; kinds as in the field: genuine, skilled, random."""
+
+    max_genuine: int = Field(300, ge=1, description="most genuine pairs per writer")
+    max_skilled: int = Field(300, ge=0, description="most skilled-forgery pairs per writer")
+    max_random: int = Field(300, ge=0, description="most random-forgery pairs per writer")
+
+
+class NetworkSettings(Section):
+    """The shared-weight network."""
+
+    widths: tuple[int, ...] = Field((32, 48, 96, 160), description="channels of the stages")
+    embedding: int = Field(128, ge=8, le=1024, description="length of the unit vector")
+
+    @field_validator("widths")
+    @classmethod
+    def _plausible(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if not 2 <= len(widths) <= 6 or any(not 4 <= width <= 512 for width in widths):
+            raise ValueError("takes 2 to 6 stages of 4 to 512 channels")
+        return widths
+
+
+class TrainingSettings(Section):
+    """The training run."""
+
+    steps: int = Field(2000, ge=1, description="optimiser steps")
+    writers_per_batch: int = Field(10, ge=2, description="writers in a batch")
+    genuine_per_writer: int = Field(4, ge=2, description="genuine images of each in a batch")
+    forgeries_per_writer: int = Field(4, ge=0, description="skilled forgeries of each in a batch")
+    margin_genuine: float = Field(0.2, ge=0, lt=2, description="genuine pairs closer cost nothing")
+    margin_forgery: float = Field(1.0, gt=0, le=2, description="forgery pairs farther cost nothing")
+    skilled_weight: float = Field(1.0, ge=0, description="weight of the skilled term")
+    random_weight: float = Field(1.0, ge=0, description="weight of the random term")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay")
+    augment: bool = Field(True, description="affine, stroke-thickness and ink augmentation")
+    evaluate_every: int = Field(100, ge=1, description="steps between evaluations (an epoch)")
+    patience: int = Field(0, ge=0, description="evaluations without a better EER; 0: never stop")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
+
+    @model_validator(mode="after")
+    def _margins(self) -> TrainingSettings:
+        if self.margin_forgery <= self.margin_genuine:
+            raise ValueError("margin_forgery must be greater than margin_genuine")
+        return self
+
+
+class PolicySettings(Section):
+    """What a claims team tolerates."""
+
+    max_far_skilled: Share = Field(0.05, description="accept only while FAR_skilled is at most")
+    max_frr: Share = Field(0.05, description="reject only while FRR is at most")
+    prior: Share = Field(0.5, description="share of questioned signatures that are genuine")
+    bootstrap: int = Field(1000, ge=100, description="resamples of writers for intervals")
+
+
+class ScoringSettings(Section):
+    """Bulk scoring of a claims folder."""
+
+    shard: int = Field(256, ge=1, description="claims scored and saved at a time")
+    batch: int = Field(128, ge=1, description="images embedded at a time")
+    workers: int = Field(0, ge=0, description="decoding processes; 0: one a core")
+
+
+class TrackingSettings(Section):
+    """MLflow."""
+
+    uri: str = Field("", description="tracking server or database; none: SQLite in data_dir")
+    experiment: str = Field("signature-verification", min_length=1)
+    model: str = Field("signature-verifier", pattern=r"^[^/:]+$", description="registered name")
+
+
+class ScheduleSettings(Section):
+    """The nightly retraining."""
+
+    cron: str = Field("0 2 * * *", min_length=9, description="when, as a cron line")
+    timezone: str = Field("UTC", description="of the cron line, as in Europe/Amsterdam")
+
+
+class Settings(BaseSettings):
+    """All settings; see the module's docstring for where they come from."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        toml_file=None,
+    )
+
+    data_dir: Path = Field(Path("data"), description="everything the program writes goes here")
+    seed: int = Field(2011, ge=0, lt=2**31, description="of every random choice")
+    sources: tuple[SourceSettings, ...] = Field((SourceSettings(),), min_length=1)
+    imaging: ImagingSettings = ImagingSettings()
+    audit: AuditSettings = AuditSettings()
+    split: SplitSettings = SplitSettings()
+    pairs: PairSettings = PairSettings()
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    policy: PolicySettings = PolicySettings()
+    scoring: ScoringSettings = ScoringSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        labels = [source.label for source in sources]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"two sources have the same name {labels}; give each its own name")
+        return sources
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    config : a TOML file; none: ``siamese.toml`` in the current folder, if it is there.
+    overrides : dotted field names to values, as in ``{"training.steps": 200}``.
+
+    Raises
+    ------
+    ConfigError : naming each bad field.
+    """
+    if config is None and Path("siamese.toml").is_file():
+        config = Path("siamese.toml")
+    if config is not None and not config.is_file():
+        raise ConfigError(f"The config file {config} does not exist.")
+    _refuse_unknown_environment()
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    try:
+        loaded = FromFile(**_nested(overrides or {}))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{config} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(_sentences(error)) from error
+    return Settings.model_construct(**{name: getattr(loaded, name) for name in Settings.model_fields})
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split a ``--set`` flag; the value is read as JSON where it is, else as a string.
+
+    >>> parse_assignment("training.steps=200")
+    ('training.steps', 200)
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set takes FIELD=VALUE, as in training.steps=200, not {text!r}.")
+    try:
+        return name.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return name.strip(), value
+
+
+def _nested(overrides: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for dotted, value in overrides.items():
+        *parents, leaf = dotted.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"{dotted}: {parent} is given as one value and by its fields.")
+        node[leaf] = value
+    return tree
+
+
+def _refuse_unknown_environment() -> None:
+    for variable in os.environ:
+        if variable.startswith(_PREFIX):
+            field = variable.removeprefix(_PREFIX).split("__")[0].lower()
+            if field not in Settings.model_fields:
+                raise ConfigError(
+                    f"The environment variable {variable} names no setting; "
+                    f"settings are {', '.join(Settings.model_fields)}."
+                )
+
+
+def _sentences(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{name}: there is no such setting.")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{name}: {message[0].lower()}{message[1:]} (got {problem['input']!r}).")
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""Files by content, and writes that are whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+
+def sha256_of(data: bytes) -> str:
+    """64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits that name plain values by content; the order of mapping keys is ignored.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False)
+    return sha256_of(text.encode())[:16]
+
+
+def code_version(*modules: ModuleType) -> str:
+    """16 hex digits that change when the source of any of these modules does."""
+    return fingerprint([sha256_of_file(Path(str(module.__file__))) for module in modules])
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing under a temporary name; it appears only when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("xb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replace_file(path) as handle:
+        handle.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, for people too: indented, non-ASCII as it is."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,276 @@
+"""From the bytes of a picture to the canvas that the network sees.
+
+The chain is the same for training and for scoring, and each step is a small
+named function: :func:`decode` (limits, orientation, transparency, bit depth)
+→ :func:`lift_ink` (Otsu; paper to exactly 0, ink keeps its grey)
+→ :func:`remove_specks` → :func:`place_on_canvas` (ink box, scale, centre).
+
+Nothing of the paper survives it. On the public Kaggle scans the paper alone
+tells genuine from forged with AUC 0.72, so whatever is left of it is a leak.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from siamese.config import ImagingSettings
+
+Grey = npt.NDArray[np.uint8]
+Quality = Literal[
+    "ok", "clipped", "scattered",
+    "unreadable", "too_large", "too_small", "blank", "overfull",
+]  # fmt: skip
+
+QUALITIES: tuple[str, ...] = get_args(Quality)
+#: Qualities that can be compared; ``clipped`` and ``scattered`` are never accepted unseen.
+USABLE: frozenset[str] = frozenset({"ok", "clipped", "scattered"})
+
+_WORKING_SIDE = 900  # px; larger scans are area-averaged down first: strokes stay over 2 px wide
+
+
+class ImageRefused(ValueError):
+    """A picture that cannot be used, with the reason as a :data:`Quality`."""
+
+    def __init__(self, quality: Quality, detail: str) -> None:
+        super().__init__(detail)
+        self.quality: Quality = quality
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One normalised signature.
+
+    Attributes
+    ----------
+    pixels : uint8 array (height, width), 0 = no ink, 255 = darkest ink; all 0 when refused.
+    width, height : size of the decoded picture in pixels, 0 when it could not be decoded.
+    ink_fraction : share of the picture's pixels that are ink, in [0, 1].
+    quality : see :data:`Quality`.
+    detail : a sentence for people; empty when ``quality`` is ``"ok"``.
+    """
+
+    pixels: Grey
+    width: int
+    height: int
+    ink_fraction: float
+    quality: Quality
+    detail: str
+
+    @property
+    def usable(self) -> bool:
+        return self.quality in USABLE
+
+
+def prepare(data: bytes, settings: ImagingSettings) -> Canvas:
+    """Decode and normalise one picture; a bad one gives a reason, never an exception.
+
+    Parameters
+    ----------
+    data : the file's bytes (PNG, JPEG, TIFF, BMP, WebP).
+    settings : canvas size and limits.
+    """
+    width = height = 0
+    try:
+        grey = decode(data, settings)
+        height, width = grey.shape
+        ink = remove_specks(lift_ink(shrink(grey)))
+        quality, detail = judge(ink, settings)
+        return Canvas(
+            place_on_canvas(ink, settings), width, height, float((ink > 0).mean()), quality, detail
+        )
+    except ImageRefused as refusal:
+        empty = np.zeros((settings.height, settings.width), np.uint8)
+        return Canvas(empty, width, height, 0.0, refusal.quality, refusal.detail)
+
+
+def decode(data: bytes, settings: ImagingSettings) -> Grey:
+    """Decode to 8-bit grey, upright, transparent parts white.
+
+    Limits on bytes and pixels are checked before anything is decoded.
+
+    Raises
+    ------
+    ImageRefused : ``unreadable`` or ``too_large``.
+    """
+    if len(data) > settings.max_bytes:
+        raise ImageRefused(
+            "too_large", f"The file has {len(data):,} bytes; the limit is {settings.max_bytes:,}."
+        )
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")
+            pixels = image.width * image.height
+            if pixels > settings.max_pixels:
+                raise ImageRefused(
+                    "too_large",
+                    f"The picture is {image.width} × {image.height} pixels; "
+                    f"the limit is {settings.max_pixels:,} in all.",
+                )
+            return _to_grey(ImageOps.exif_transpose(image))
+    except ImageRefused:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageRefused("too_large", f"Decoding was refused: {error}") from error
+    # Pillow's decoders raise nearly any exception on hostile bytes; each is one bad picture.
+    except Exception as error:
+        reason = str(error) if str(error) and "BytesIO" not in str(error) else "not a known picture"
+        raise ImageRefused("unreadable", f"The file could not be decoded ({reason}).") from error
+
+
+def _to_grey(image: Image.Image) -> Grey:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float32)
+        top = 65535.0 if values.max() > 255 else 255.0
+        return (np.clip(values / top, 0, 1) * 255).astype(np.uint8)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        paper = Image.new("RGBA", coloured.size, "white")
+        image = Image.alpha_composite(paper, coloured)
+    return np.asarray(image.convert("L"), dtype=np.uint8)
+
+
+def shrink(grey: Grey) -> Grey:
+    """Area-average a large scan by a whole factor, so that the rest costs the same for all."""
+    factor = max(grey.shape) // _WORKING_SIDE
+    if factor < 2:
+        return grey
+    return np.asarray(Image.fromarray(grey).reduce(factor), dtype=np.uint8)
+
+
+def otsu_threshold(grey: Grey) -> int:
+    """Grey level that best parts dark from light (Otsu, IEEE Trans. SMC 9(1), 1979).
+
+    >>> otsu_threshold(np.array([[10, 10, 12, 200, 201]], dtype=np.uint8))
+    12
+    """
+    counts = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
+    levels = np.arange(256)
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    sum_below = np.cumsum(counts * levels)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = sum_below / below - (sum_below[-1] - sum_below) / above
+        between = np.where((below > 0) & (above > 0), below * above * gap**2, 0.0)
+    return int(np.argmax(between))
+
+
+def lift_ink(grey: Grey) -> Grey:
+    """Take the ink off the paper: paper becomes exactly 0, ink its darkness in 1..255.
+
+    Darkness is measured between the paper's median and the ink's darkest twentieth, so
+    neither the paper's brightness nor the scanner's gain is left in the result.
+
+    Raises
+    ------
+    ImageRefused : ``blank`` when ink and paper cannot be told apart, ``overfull`` when
+        over half of the picture is dark.
+    """
+    threshold = otsu_threshold(grey)
+    is_ink = grey <= threshold
+    if is_ink.all() or not is_ink.any():
+        raise ImageRefused("blank", "The picture is one even colour; there is no ink on it.")
+    paper = float(np.median(grey[~is_ink]))
+    dark = float(np.percentile(grey[is_ink], 5))
+    noise = float(grey[~is_ink].std())
+    if paper - dark < max(30.0, 3.0 * noise):
+        raise ImageRefused("blank", "Nothing on the picture is clearly darker than its paper.")
+    if is_ink.mean() > 0.5:
+        raise ImageRefused("overfull", "More than half of the picture is dark: no signature.")
+    darkness = (paper - grey.astype(np.float32)) * (255.0 / (paper - dark))
+    return np.where(is_ink, np.clip(darkness, 1, 255), 0).astype(np.uint8)
+
+
+def remove_specks(ink: Grey) -> Grey:
+    """Drop blobs that are far smaller than the signature: dust and paper noise, not pen.
+
+    Raises
+    ------
+    ImageRefused : ``blank`` when nothing but specks is there.
+    """
+    labels, count = ndimage.label(ink > 0, structure=np.ones((3, 3)))
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    areas[0] = 0
+    smallest = max(4.0, 0.001 * areas.sum(), 0.02 * areas.max())
+    keep = areas >= smallest
+    if not keep.any():
+        raise ImageRefused("blank", "There are only specks on the picture, no strokes.")
+    return np.where(keep[labels], ink, 0).astype(np.uint8)
+
+
+def ink_box(ink: Grey) -> tuple[int, int, int, int]:
+    """Smallest box around the ink: (top, bottom, left, right), ends exclusive."""
+    rows = np.flatnonzero(ink.any(axis=1))
+    columns = np.flatnonzero(ink.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def judge(ink: Grey, settings: ImagingSettings) -> tuple[Quality, str]:
+    """Quality gate on lifted ink.
+
+    Raises
+    ------
+    ImageRefused : ``too_small`` when the ink box is under the configured size.
+    """
+    top, bottom, left, right = ink_box(ink)
+    if right - left < settings.min_ink_width or bottom - top < settings.min_ink_height:
+        raise ImageRefused(
+            "too_small",
+            f"The ink covers only {right - left} × {bottom - top} pixels; at least "
+            f"{settings.min_ink_width} × {settings.min_ink_height} are needed.",
+        )
+    edges = {"top": ink[0], "bottom": ink[-1], "left": ink[:, 0], "right": ink[:, -1]}
+    for name, line in edges.items():
+        if (line > 0).mean() > settings.max_edge_ink:
+            return "clipped", f"Ink runs along the {name} edge: the signature may be cut off."
+    gap = _widest_gap(ink[top:bottom, left:right])
+    if gap > settings.max_gap:
+        return "scattered", (
+            f"Two groups of ink lie {gap:.0%} of the width apart: "
+            "there may be more than one signature or other writing."
+        )
+    return "ok", ""
+
+
+def _widest_gap(ink: Grey) -> float:
+    """Widest run of empty columns, as a share of the width, between two real groups of ink."""
+    columns = np.flatnonzero(ink.any(axis=0))
+    gaps = np.diff(columns) - 1
+    if len(gaps) == 0:
+        return 0.0
+    weight = np.cumsum((ink > 0).sum(axis=0))
+    cut = int(np.argmax(gaps))
+    left_share = weight[columns[cut]] / weight[-1]
+    return float(gaps[cut] / ink.shape[1]) if 0.1 < left_share < 0.9 else 0.0
+
+
+def place_on_canvas(ink: Grey, settings: ImagingSettings) -> Grey:
+    """Scale the ink box to fit the canvas, keeping its proportions, and centre it."""
+    top, bottom, left, right = ink_box(ink)
+    cropped = Image.fromarray(ink[top:bottom, left:right])
+    room_h, room_w = settings.height - 2 * settings.margin, settings.width - 2 * settings.margin
+    scale = min(room_h / cropped.height, room_w / cropped.width)
+    size = (max(1, round(cropped.width * scale)), max(1, round(cropped.height * scale)))
+    placed = np.asarray(cropped.resize(size, Image.Resampling.BILINEAR))
+    canvas = np.zeros((settings.height, settings.width), np.uint8)
+    y, x = (settings.height - size[1]) // 2, (settings.width - size[0]) // 2
+    canvas[y : y + size[1], x : x + size[0]] = placed
+    return canvas
+
+
+def perceptual_hash(canvas: Grey) -> str:
+    """Difference hash of a canvas, 256 bits as 64 hex digits.
+
+    Equal for a picture and its re-encoded copy (other format, depth or size), which
+    sha256 would call two pictures.
+    """
+    small = np.asarray(Image.fromarray(canvas).resize((17, 16), Image.Resampling.BOX), np.int16)
+    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()

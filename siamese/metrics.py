@@ -1,0 +1,216 @@
+"""Error rates of verification, and their intervals.
+
+Scores are similarities: higher means more likely genuine. Labels are 1 for genuine pairs
+and 0 for forgeries. A questioned signature is accepted when ``score >= threshold``.
+
+FAR is the share of forgeries accepted (false match), FRR the share of genuine signatures
+refused (false non-match), as in ISO/IEC 19795-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import roc_auc_score
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Det:
+    """Detection error trade-off: FAR and FRR at each threshold, thresholds descending.
+
+    ``far`` rises from 0 to 1, ``frr`` falls from 1 to 0. Leading weights shape, if any, is
+    kept: arrays are ``(..., T)``.
+    """
+
+    threshold: Floats
+    far: Floats
+    frr: Floats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval.
+
+    ``n`` counts trials, ``writers`` the writers that were resampled. With no error seen in
+    ``n`` trials the upper end is the rule of three, 3/n.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    writers: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+def det_curve(scores: Floats, labels: Ints, weights: Floats | None = None) -> Det:
+    """FAR and FRR at every distinct score.
+
+    Parameters
+    ----------
+    scores : (N,) finite similarities.
+    labels : (N,) 1 genuine, 0 forgery; both must occur.
+    weights : (..., N) ≥ 0, how often each trial counts; none: once.
+
+    Raises
+    ------
+    ValueError : when shapes differ, a score is not finite, or one class is missing.
+
+    Examples
+    --------
+    >>> det_curve(np.array([0.9, 0.4, 0.6]), np.array([1, 1, 0])).far.tolist()
+    [0.0, 0.0, 1.0, 1.0]
+    """
+    scores, labels = _checked(scores, labels)
+    order = np.argsort(-scores, kind="stable")
+    ranked, genuine = scores[order], labels[order] == 1
+    last_of_tie = np.append(np.diff(ranked) != 0, True)
+    counted = np.ones(len(scores)) if weights is None else np.asarray(weights)[..., order]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        accepted_genuine = np.cumsum(counted * genuine, axis=-1)
+        accepted_forged = np.cumsum(counted * ~genuine, axis=-1)
+        tar = accepted_genuine / accepted_genuine[..., -1:]
+        far = accepted_forged / accepted_forged[..., -1:]
+    start = np.zeros((*far.shape[:-1], 1))
+    return Det(
+        np.concatenate([[np.inf], ranked[last_of_tie]]),
+        np.concatenate([start, far[..., last_of_tie]], axis=-1),
+        1.0 - np.concatenate([start, tar[..., last_of_tie]], axis=-1),
+    )
+
+
+def eer(scores: Floats, labels: Ints, weights: Floats | None = None) -> Floats:
+    """Equal error rate, in [0, 1]: where FAR and FRR cross, between thresholds by a line.
+
+    Parameters as :func:`det_curve`. Returns a scalar, or one value a row of ``weights``.
+
+    Examples
+    --------
+    >>> float(eer(np.array([0.9, 0.8, 0.2, 0.1]), np.array([1, 1, 0, 0])))
+    0.0
+    >>> float(eer(np.array([0.9, 0.3, 0.6, 0.1]), np.array([1, 1, 0, 0])))
+    0.5
+    """
+    det = det_curve(scores, labels, weights)
+    gap = det.far - det.frr  # rises from -1 to 1
+    after = np.argmax(gap >= 0, axis=-1)[..., None]
+    before = np.maximum(after - 1, 0)
+    low, high = (np.take_along_axis(gap, index, -1) for index in (before, after))
+    share = np.where(high > low, -low / np.where(high > low, high - low, 1), 0.0)
+    far_low, far_high = (np.take_along_axis(det.far, index, -1) for index in (before, after))
+    return np.asarray((far_low + share * (far_high - far_low))[..., 0])
+
+
+def false_accept_rate(
+    scores: Floats, labels: Ints, threshold: float, weights: Floats | None = None
+) -> Floats:
+    """Share of forgeries with ``score >= threshold``, in [0, 1]; nan without forgeries."""
+    return _share(scores >= threshold, labels == 0, weights)
+
+
+def false_reject_rate(
+    scores: Floats, labels: Ints, threshold: float, weights: Floats | None = None
+) -> Floats:
+    """Share of genuine pairs with ``score < threshold``, in [0, 1]; nan without genuine."""
+    return _share(scores < threshold, labels == 1, weights)
+
+
+def auc(scores: Floats, labels: Ints) -> float:
+    """Area under the ROC curve, in [0, 1]: P(genuine scores above forgery), ties half."""
+    scores, labels = _checked(scores, labels)
+    return float(roc_auc_score(labels, scores))
+
+
+def cllr(log10_lr: Floats, labels: Ints) -> float:
+    """Log-likelihood-ratio cost, ≥ 0: 0 is perfect, 1 is what saying nothing costs.
+
+    ``½ mean_genuine log2(1 + 1/LR) + ½ mean_forged log2(1 + LR)``
+    (Brümmer and du Preez, Computer Speech & Language 20, 2006).
+
+    Examples
+    --------
+    >>> cllr(np.zeros(4), np.array([1, 1, 0, 0]))
+    1.0
+    """
+    values, labels = _checked(log10_lr, labels)
+    nats = values * np.log(10)
+    genuine = np.logaddexp(0, -nats[labels == 1]).mean()
+    forged = np.logaddexp(0, nats[labels == 0]).mean()
+    return float((genuine + forged) / (2 * np.log(2)))
+
+
+def cllr_min(scores: Floats, labels: Ints) -> float:
+    """Cllr after the best monotone calibration of these same scores: discrimination alone.
+
+    Pool-adjacent-violators on the scores, with one virtual trial of each class at either
+    end so that no ratio is infinite; never above 1.
+    """
+    scores, labels = _checked(scores, labels)
+    posterior = np.asarray(
+        IsotonicRegression(y_min=0, y_max=1).fit_transform(scores, labels.astype(float))
+    )
+    n_genuine, n_forged = int((labels == 1).sum()), int((labels == 0).sum())
+    floor = 1.0 / (len(labels) + 2)
+    posterior = np.clip(posterior, floor, 1 - floor)
+    odds = posterior / (1 - posterior) * (n_forged / n_genuine)
+    return min(1.0, cllr(np.log10(odds), labels))
+
+
+def bootstrap_over_writers(
+    statistic: Callable[[Floats], Floats],
+    writers: npt.NDArray[np.str_],
+    *,
+    n: int,
+    resamples: int,
+    seed: int,
+    rate: bool = True,
+) -> Estimate:
+    """A figure with its 95 % percentile interval, resampling writers, not pairs.
+
+    Pairs of one writer go together, since they are not independent: the interval is that
+    of the figure on other writers.
+
+    Parameters
+    ----------
+    statistic : takes trial weights (B, N), returns (B,); called with all-one weights too.
+    writers : (N,) the writer of each trial.
+    n : the number of trials that the figure counts.
+    rate : the figure counts errors, so that 0 gets the rule of three, 3/n.
+    """
+    names, member = np.unique(writers, return_inverse=True)
+    value = float(statistic(np.ones((1, len(writers))))[0])
+    rng = np.random.default_rng(seed)
+    drawn: list[Floats] = []
+    for _ in range(0, resamples, 100):
+        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=100)
+        drawn.append(statistic(counts[:, member].astype(np.float64)))
+    low, high = np.nanpercentile(np.concatenate(drawn)[:resamples], [2.5, 97.5])
+    if rate and value == 0 and n:
+        high = max(high, min(1.0, 3.0 / n))
+    return Estimate(value, float(min(low, value)), float(max(high, value)), n, len(names))
+
+
+def _share(hit: npt.NDArray[np.bool_], of: npt.NDArray[np.bool_], weights: Floats | None) -> Floats:
+    counted = np.ones(len(hit)) if weights is None else weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((counted * (hit & of)).sum(-1) / (counted * of).sum(-1))
+
+
+def _checked(scores: Floats, labels: Ints) -> tuple[Floats, Ints]:
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    if scores.ndim != 1 or scores.shape != labels.shape:
+        raise ValueError(f"scores {scores.shape} and labels {labels.shape} must be one-dimensional")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    if not (set(np.unique(labels)) == {0, 1}):
+        raise ValueError("labels must be 0 and 1, and both must occur")
+    return scores, labels

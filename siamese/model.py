@@ -1,0 +1,87 @@
+"""The shared-weight network: a canvas in, a unit vector out.
+
+Two signatures are compared by the Euclidean distance between their vectors, in [0, 2].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from siamese.config import NetworkSettings
+
+
+class Block(nn.Module):
+    """Residual block, two 3×3 convolutions, the first with the stride."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, inputs, H, W)
+        y = F.relu(self.first_norm(self.first(x)), inplace=True)
+        y = self.second_norm(self.second(y))
+        return F.relu(y + self.shortcut(x), inplace=True)  # (B, outputs, H/stride, W/stride)
+
+
+class SignatureNet(nn.Module):
+    """Residual network pooled over the height only, so that the order of the letters stays.
+
+    Input: ``(B, 1, H, W)`` in [0, 1], ink bright. Output: ``(B, embedding)``, unit length.
+    """
+
+    strips = 6  # columns kept along the width
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        first, *rest = settings.widths
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, first, 5, 2, 2, bias=False), nn.BatchNorm2d(first), nn.ReLU(inplace=True)
+        )
+        widths = [first, *rest]
+        self.blocks = nn.Sequential(
+            *(Block(a, b, 2) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        )
+        self.project = nn.Linear(widths[-1] * self.strips, settings.embedding)
+
+    def forward(self, canvases: Tensor) -> Tensor:
+        x = self.blocks(self.stem(canvases))  # (B, C, H/2^n, W/2^n)
+        x = F.adaptive_avg_pool2d(x, (1, self.strips)).flatten(1)  # (B, C * strips)
+        return F.normalize(self.project(x), dim=1)  # (B, E)
+
+
+def build_network(settings: NetworkSettings, seed: int) -> SignatureNet:
+    """A freshly initialised network, channels last; the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SignatureNet(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    RuntimeError : ``cuda`` was asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("training.device is cuda, but torch finds no CUDA device here.")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def to_input(canvases: Tensor) -> Tensor:
+    """uint8 ``(B, H, W)`` to float ``(B, 1, H, W)`` in [0, 1], channels last."""
+    return (
+        canvases.unsqueeze(1).float().div_(255.0).contiguous(memory_format=torch.channels_last)
+    )
