@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
-from sklearn.metrics import roc_auc_score
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -124,13 +123,16 @@ def false_reject_rate(
     return _share(scores < threshold, labels == 1, weights)
 
 
-def auc(scores: Floats, labels: Ints) -> float:
-    """Area under the ROC curve, in [0, 1]: P(genuine scores above forgery), ties half."""
-    scores, labels = _checked(scores, labels)
-    return float(roc_auc_score(labels, scores))
+def auc(scores: Floats, labels: Ints, weights: Floats | None = None) -> Floats:
+    """Area under the ROC curve, in [0, 1]: P(genuine scores above forgery), ties half.
+
+    Parameters as :func:`det_curve`. Returns a scalar, or one value a row of ``weights``.
+    """
+    det = det_curve(scores, labels, weights)
+    return np.asarray(np.trapezoid(1.0 - det.frr, det.far, axis=-1))
 
 
-def cllr(log10_lr: Floats, labels: Ints) -> float:
+def cllr(log10_lr: Floats, labels: Ints, weights: Floats | None = None) -> Floats:
     """Log-likelihood-ratio cost, ≥ 0: 0 is perfect, 1 is what saying nothing costs.
 
     ``½ mean_genuine log2(1 + 1/LR) + ½ mean_forged log2(1 + LR)``
@@ -138,31 +140,35 @@ def cllr(log10_lr: Floats, labels: Ints) -> float:
 
     Examples
     --------
-    >>> cllr(np.zeros(4), np.array([1, 1, 0, 0]))
+    >>> float(cllr(np.zeros(4), np.array([1, 1, 0, 0])))
     1.0
     """
     values, labels = _checked(log10_lr, labels)
     nats = values * np.log(10)
-    genuine = np.logaddexp(0, -nats[labels == 1]).mean()
-    forged = np.logaddexp(0, nats[labels == 0]).mean()
-    return float((genuine + forged) / (2 * np.log(2)))
+    counted = np.ones(len(values)) if weights is None else np.asarray(weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        costs = [
+            (counted * side * np.logaddexp(0, sign * nats)).sum(-1) / (counted * side).sum(-1)
+            for side, sign in ((labels == 1, -1), (labels == 0, 1))
+        ]
+    return np.asarray((costs[0] + costs[1]) / (2 * np.log(2)))
 
 
 def cllr_min(scores: Floats, labels: Ints) -> float:
     """Cllr after the best monotone calibration of these same scores: discrimination alone.
 
-    Pool-adjacent-violators on the scores, with one virtual trial of each class at either
-    end so that no ratio is infinite; never above 1.
+    Pool-adjacent-violators on the scores, kept off 0 and 1 so that no ratio is infinite;
+    never above 1.
     """
     scores, labels = _checked(scores, labels)
-    posterior = np.asarray(
-        IsotonicRegression(y_min=0, y_max=1).fit_transform(scores, labels.astype(float))
-    )
     n_genuine, n_forged = int((labels == 1).sum()), int((labels == 0).sum())
+    weight = np.where(labels == 1, 0.5 / n_genuine, 0.5 / n_forged)
+    posterior = np.asarray(
+        IsotonicRegression(y_min=0, y_max=1).fit_transform(scores, labels.astype(float), weight)
+    )
     floor = 1.0 / (len(labels) + 2)
     posterior = np.clip(posterior, floor, 1 - floor)
-    odds = posterior / (1 - posterior) * (n_forged / n_genuine)
-    return min(1.0, cllr(np.log10(odds), labels))
+    return min(1.0, float(cllr(np.log10(posterior / (1 - posterior)), labels)))
 
 
 def bootstrap_over_writers(

@@ -1,0 +1,139 @@
+"""From a distance to a likelihood ratio, and from a policy to thresholds.
+
+Everything here is fitted on calibration writers only and then frozen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+
+from siamese.config import PolicySettings
+from siamese.metrics import det_curve
+from siamese.trials import Trials
+
+Floats = npt.NDArray[np.float64]
+Decision = Literal["accept", "review", "reject", "unusable"]
+
+_LN10 = float(np.log(10))
+
+
+class CalibrationError(ValueError):
+    """Calibration trials that nothing can be fitted on; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Fitted on trials with ``n_references`` references.
+
+    ``log10_lr = clip(intercept − slope · distance, lowest, highest)``; the bounds are what
+    the number of calibration signatures can support. ``threshold`` is the distance of equal
+    FAR_skilled and FRR. ``accept_at`` and ``reject_at`` are the policy's distances: accept at
+    or below the first, reject above the second, review between.
+    """
+
+    n_references: int
+    slope: float
+    intercept: float
+    lowest: float
+    highest: float
+    threshold: float
+    accept_at: float
+    reject_at: float
+
+    def log10_lr(self, distance: Floats) -> Floats:
+        """How many times likelier the distance is between genuine pairs than forgeries, log10."""
+        return np.clip(self.intercept - self.slope * distance, self.lowest, self.highest)
+
+    def decide(self, distance: Floats) -> npt.NDArray[np.str_]:
+        """accept, review or reject for each distance."""
+        return np.where(
+            distance <= self.accept_at,
+            "accept",
+            np.where(distance > self.reject_at, "reject", "review"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def p_genuine(log10_lr: Floats, prior: float) -> Floats:
+    """Posterior probability that the questioned signature is genuine, in (0, 1).
+
+    >>> p_genuine(np.array([0.0]), 0.5).tolist()
+    [0.5]
+    """
+    log_odds = np.asarray(log10_lr) * _LN10 + np.log(prior / (1 - prior))
+    return 1.0 / (1.0 + np.exp(-log_odds))
+
+
+def calibrate(trials: Trials, policy: PolicySettings) -> Calibration:
+    """Fit the likelihood ratio and the policy's thresholds.
+
+    Logistic regression on the distance (Brümmer and du Preez 2006), genuine trials weighing
+    as much as forgeries, skilled as much as random.
+
+    Raises
+    ------
+    CalibrationError : a kind is missing, or distance does not tell genuine from forged.
+    """
+    counts = {kind: int((trials.kind == kind).sum()) for kind in np.unique(trials.kind)}
+    if not counts.get("genuine") or not counts.get("skilled_forgery"):
+        raise CalibrationError(
+            "Calibration needs genuine pairs and skilled forgeries among the calibration "
+            f"writers; there are {counts}."
+        )
+    forged_kinds = len(counts) - 1
+    weight = np.array(
+        [
+            1 / counts[kind] if kind == "genuine" else 1 / (counts[kind] * forged_kinds)
+            for kind in trials.kind
+        ]
+    )
+    fit = LogisticRegression(C=1e6, max_iter=1000).fit(
+        trials.distance[:, None], trials.label, sample_weight=weight * len(weight) / 2
+    )
+    slope = -float(fit.coef_[0, 0]) / _LN10
+    if slope <= 0:
+        raise CalibrationError(
+            "On the calibration writers genuine pairs are no closer than forgeries: "
+            "the network has learnt nothing that can be calibrated. Train longer, or on more data."
+        )
+    accept_at, reject_at, threshold = policy_thresholds(trials, policy)
+    signatures = {
+        label: len(np.unique(trials.questioned[trials.label == label])) for label in (0, 1)
+    }
+    return Calibration(
+        trials.n_references,
+        slope,
+        float(fit.intercept_[0]) / _LN10,
+        lowest=-float(np.log10(signatures[1] + 1)),
+        highest=float(np.log10(signatures[0] + 1)),
+        threshold=threshold,
+        accept_at=accept_at,
+        reject_at=reject_at,
+    )
+
+
+def policy_thresholds(trials: Trials, policy: PolicySettings) -> tuple[float, float, float]:
+    """Distances for accept, for reject, and of equal error, from genuine and skilled trials.
+
+    Accept at most at the largest distance that keeps FAR_skilled within the policy, reject
+    above the smallest that keeps FRR within it. Where these cross, every distance between
+    them would do; both are then set halfway and nothing is left for review.
+    """
+    skilled = trials.of("genuine", "skilled_forgery")
+    det = det_curve(-skilled.distance, skilled.label)
+    distance = -det.threshold
+    distance[0] = -1.0  # accepts nothing
+    accept_at = float(distance[np.flatnonzero(det.far <= policy.max_far_skilled)[-1]])
+    reject_at = float(distance[np.flatnonzero(det.frr <= policy.max_frr)[0]])
+    equal = int(np.argmax(det.far >= det.frr))
+    threshold = float((distance[max(equal - 1, 1)] + distance[equal]) / 2)
+    if accept_at > reject_at:
+        accept_at = reject_at = (accept_at + reject_at) / 2
+    return accept_at, reject_at, threshold

@@ -1,0 +1,166 @@
+"""Figures on test writers, who are touched once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from siamese.calibration import Calibration
+from siamese.config import PolicySettings
+from siamese.metrics import (
+    Estimate,
+    auc,
+    bootstrap_over_writers,
+    cllr,
+    cllr_min,
+    eer,
+    false_accept_rate,
+    false_reject_rate,
+)
+from siamese.tables import PAIR_KINDS as KINDS
+from siamese.trials import Trials
+
+Floats = npt.NDArray[np.float64]
+#: A figure of some trials under weights (B, N), giving (B,).
+Statistic = Callable[[Trials, Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one kind of trial (with one number of references), each an interval."""
+
+    n_references: int
+    writers: int
+    pairs: dict[str, int]
+    figures: dict[str, Estimate]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Evaluation:
+        figures = {name: Estimate(**value) for name, value in data["figures"].items()}
+        return Evaluation(data["n_references"], data["writers"], data["pairs"], figures)
+
+
+def evaluate(
+    trials: Trials, calibration: Calibration, policy: PolicySettings, seed: int
+) -> Evaluation:
+    """Every figure of the protocol on test trials, at thresholds frozen on calibration writers.
+
+    Returns
+    -------
+    Figures by name: ``eer_skilled``, ``eer_random``; at the frozen threshold ``far_skilled``,
+    ``far_random``, ``frr``; at the policy ``policy_far_skilled``, ``policy_far_random``
+    (accepted forgeries), ``policy_frr`` (rejected genuine) and ``review`` (share of genuine
+    and skilled); ``auc_skilled``, ``auc_random``, ``auc_mixed``; ``cllr``, ``cllr_min`` with
+    skilled and random weighing the same.
+    """
+    skilled = trials.of("genuine", "skilled_forgery")
+    random = trials.of("genuine", "random_forgery")
+    mixed = _balanced(trials, seed)
+    figures: dict[str, Estimate] = {}
+
+    def add(name: str, of: Trials, statistic: Statistic, *kinds: str, rate: bool = True) -> None:
+        """Add a figure that counts the trials of some kinds, unless there are none."""
+        n = len(of.of(*kinds).kind)
+        if n and len(np.unique(of.label)) == 2:
+            figures[name] = bootstrap_over_writers(
+                lambda weights: statistic(of, weights),
+                of.writer,
+                n=n,
+                resamples=policy.bootstrap,
+                seed=seed,
+                rate=rate,
+            )
+
+    for name, of in (("skilled", skilled), ("random", random)):
+        add(f"eer_{name}", of, _eer, *KINDS)
+        add(f"auc_{name}", of, _auc, *KINDS, rate=False)
+        add(f"far_{name}", of, _far(calibration.threshold), f"{name}_forgery")
+        add(f"policy_far_{name}", of, _far(calibration.accept_at), f"{name}_forgery")
+    add("frr", skilled, _frr(calibration.threshold), "genuine")
+    add("policy_frr", skilled, _frr(calibration.reject_at), "genuine")
+    add("review", skilled, _review(calibration), *KINDS)
+    add("auc_mixed", mixed, _auc, *KINDS, rate=False)
+    add("cllr", mixed, _cllr(calibration), *KINDS, rate=False)
+    add("cllr_min", mixed, _cllr_min, *KINDS, rate=False)
+    counts = {kind: int((trials.kind == kind).sum()) for kind in KINDS}
+    return Evaluation(trials.n_references, len(np.unique(trials.writer)), counts, figures)
+
+
+def _eer(trials: Trials, weights: Floats) -> Floats:
+    return eer(-trials.distance, trials.label, weights)
+
+
+def _auc(trials: Trials, weights: Floats) -> Floats:
+    return auc(-trials.distance, trials.label, weights)
+
+
+def _far(accept_at: float) -> Statistic:
+    return lambda t, weights: false_accept_rate(-t.distance, t.label, -accept_at, weights)
+
+
+def _frr(reject_at: float) -> Statistic:
+    return lambda t, weights: false_reject_rate(-t.distance, t.label, -reject_at, weights)
+
+
+def _review(calibration: Calibration) -> Statistic:
+    def share(trials: Trials, weights: Floats) -> Floats:
+        between = calibration.decide(trials.distance) == "review"
+        return np.asarray((weights * between).sum(-1) / weights.sum(-1))
+
+    return share
+
+
+def _cllr(calibration: Calibration) -> Statistic:
+    return lambda t, weights: cllr(calibration.log10_lr(t.distance), t.label, weights)
+
+
+def _cllr_min(trials: Trials, weights: Floats) -> Floats:
+    """A resample repeats writers' trials as often as they were drawn."""
+    values = []
+    for row in weights:
+        rows = np.repeat(np.arange(len(row)), row.astype(np.int64))
+        one = trials.take(rows)
+        enough = len(np.unique(one.label)) == 2
+        values.append(cllr_min(-one.distance, one.label) if enough else np.nan)
+    return np.array(values)
+
+
+def _balanced(trials: Trials, seed: int) -> Trials:
+    """All genuine trials, with skilled and random forgeries in equal number."""
+    rng = np.random.default_rng((seed, 7))
+    forged = [
+        found
+        for kind in KINDS[1:]
+        if len(found := np.flatnonzero(trials.kind == kind))
+    ]
+    size = min((len(found) for found in forged), default=0)
+    rows = [np.flatnonzero(trials.kind == "genuine")]
+    rows += [rng.permutation(found)[:size] for found in forged]
+    return trials.take(np.sort(np.concatenate(rows)))
+
+
+def lines(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The main figures as sentences for a terminal."""
+    told = []
+    for one in evaluations:
+        references = "1 reference" if one.n_references == 1 else f"{one.n_references} references"
+        shown = [
+            f"{title} {one.figures[name]}"
+            for name, title in (
+                ("eer_skilled", "EER_skilled"),
+                ("eer_random", "EER_random"),
+                ("policy_far_skilled", "FAR_skilled at policy"),
+                ("policy_frr", "FRR at policy"),
+                ("review", "sent to review"),
+            )
+            if name in one.figures
+        ]
+        told.append(f"{one.writers} test writers, {references}: " + ", ".join(shown))
+    return told

@@ -1,0 +1,119 @@
+"""Writers into train, calibration and test; nobody and nothing is in two of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from siamese.config import SplitSettings
+from siamese.sources.listing import Protocol
+from siamese.tables import SPLITS
+
+
+class SplitError(ValueError):
+    """Writers cannot be split as asked; the message says why."""
+
+
+def parse_writers(text: str) -> set[str]:
+    """Writer names from a list of names and number ranges.
+
+    >>> sorted(parse_writers("001-003, 010, anna"))
+    ['001', '002', '003', '010', 'anna']
+    """
+    names: set[str] = set()
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        ends = re.fullmatch(r"(\d+)-(\d+)", item)
+        if ends is None:
+            names.add(item)
+        else:
+            width = len(ends[1])
+            names |= {f"{n:0{width}d}" for n in range(int(ends[1]), int(ends[2]) + 1)}
+    return names
+
+
+def split_writers(
+    images: pd.DataFrame,
+    protocols: Mapping[str, Protocol],
+    settings: SplitSettings,
+    seed: int,
+) -> pd.DataFrame:
+    """Give each writer a split and a fold.
+
+    Parameters
+    ----------
+    images : an IMAGES table; writers are named ``source:writer``.
+    protocols : by source, the writers of each split; other sources are split at random.
+
+    Returns
+    -------
+    A splits table: writer, split, fold.
+
+    Raises
+    ------
+    SplitError : a split is left empty, or one picture is in two splits.
+    """
+    rows = []
+    for source, mine in images.groupby("source", observed=True):
+        writers = sorted(mine["writer"].unique())
+        protocol = protocols.get(str(source))
+        assigned = (
+            _by_protocol(writers, str(source), protocol)
+            if protocol
+            else _at_random(writers, settings, seed)
+        )
+        rows += [(writer, split) for writer, split in assigned.items()]
+    splits = pd.DataFrame(rows, columns=["writer", "split"]).sort_values("writer")
+    order = np.random.default_rng((seed, 3)).permutation(len(splits))
+    splits["fold"] = order % settings.folds
+    for split in SPLITS:
+        if not (splits["split"] == split).any():
+            raise SplitError(
+                f"No writer is left for {split}: {len(splits)} writer(s) could be placed in all."
+            )
+    assert_disjoint(images, splits)
+    return splits.reset_index(drop=True)
+
+
+def assert_disjoint(images: pd.DataFrame, splits: pd.DataFrame) -> None:
+    """No writer, file or perceptually identical picture is in two splits.
+
+    Raises
+    ------
+    SplitError : naming what is.
+    """
+    if splits["writer"].duplicated().any():
+        raise SplitError("A writer is in two splits.")
+    placed = images.merge(splits, on="writer")
+    for column in ("image_id", "perceptual_hash"):
+        known = placed[placed[column] != ""]
+        twice = known.groupby(column)["split"].nunique()
+        if (twice > 1).any():
+            paths = known.loc[known[column].isin(twice[twice > 1].index), "path"].tolist()
+            raise SplitError(
+                f"The same picture ({column}) is in two splits: {', '.join(paths[:4])}. "
+                "Remove the copies, or put their writers into one split."
+            )
+
+
+def _by_protocol(writers: list[str], source: str, protocol: Protocol) -> dict[str, str]:
+    assigned: dict[str, str] = {}
+    for split in SPLITS:
+        for name in parse_writers(getattr(protocol, split)):
+            writer = f"{source}:{name}"
+            if assigned.setdefault(writer, split) != split:
+                raise SplitError(f"Writer {writer} is asked for in {assigned[writer]} and {split}.")
+    return {writer: assigned[writer] for writer in writers if writer in assigned}
+
+
+def _at_random(writers: list[str], settings: SplitSettings, seed: int) -> dict[str, str]:
+    shuffled = np.random.default_rng((seed, 4)).permutation(writers)
+    calibration = max(2, round(len(writers) * settings.calibration))
+    test = max(2, round(len(writers) * settings.test))
+    ends = (len(writers) - calibration - test, len(writers) - test)
+    return {
+        str(writer): "train" if i < ends[0] else "calibration" if i < ends[1] else "test"
+        for i, writer in enumerate(shuffled)
+    }

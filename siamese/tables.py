@@ -1,0 +1,227 @@
+"""The contracts of the tables: columns, types, allowed values, and what travels with a file.
+
+Types are explicit Arrow schemas, values are checked with Pandera at both edges of a stage,
+and each file carries the fingerprint, config and code version that made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import pandera.pandas as pandera
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from siamese.files import replace_file
+from siamese.imaging import QUALITIES
+from siamese.sources.listing import ImageKind
+
+IMAGE_KINDS = get_args(ImageKind)
+PAIR_KINDS = ("genuine", "skilled_forgery", "random_forgery")
+SPLITS = ("train", "calibration", "test")
+DECISIONS = ("accept", "review", "reject", "unusable")
+
+_PROVENANCE = b"siamese"
+_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+
+
+class TableError(ValueError):
+    """A table that breaks its contract; the message names the table, column and values."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One contract: a name, the Arrow schema, the checks on values."""
+
+    name: str
+    schema: pa.Schema
+    checks: pandera.DataFrameSchema
+
+    def check(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame itself, when it keeps the contract.
+
+        Raises
+        ------
+        TableError : otherwise.
+        """
+        missing = set(self.schema.names) - set(frame.columns)
+        if missing:
+            raise TableError(f"{self.name}: column(s) {', '.join(sorted(missing))} missing.")
+        try:
+            self.checks.validate(frame, lazy=True)
+        except pandera.errors.SchemaErrors as error:
+            first = error.failure_cases.iloc[0]
+            raise TableError(
+                f"{self.name}: column {first['column']} fails {first['check']} "
+                f"with {first['failure_case']!r} ({len(error.failure_cases)} failure(s) in all)."
+            ) from error
+        return frame
+
+    def write(self, frame: pd.DataFrame, path: Path, provenance: Mapping[str, Any]) -> None:
+        """Check and write to Parquet, whole or not at all, with its provenance inside."""
+        table = pa.Table.from_pandas(
+            self.check(frame)[self.schema.names], schema=self.schema, preserve_index=False
+        )
+        metadata = {_PROVENANCE: json.dumps(dict(provenance), default=str)}
+        with replace_file(path) as handle:
+            pq.write_table(table.replace_schema_metadata(metadata), handle, compression="zstd")
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Read and check; category columns come back as plain strings."""
+        table = pq.ParquetFile(path).read()
+        if set(table.schema.names) != set(self.schema.names):
+            raise TableError(f"{path} is not a {self.name} table: it has {table.schema.names}.")
+        frame = table.to_pandas()
+        for column in frame.select_dtypes("category"):
+            frame[column] = frame[column].astype("str")
+        return self.check(frame)
+
+
+def provenance_of(path: Path) -> dict[str, Any]:
+    """Fingerprint, config and code version that a table was made with."""
+    metadata = pq.read_schema(path).metadata or {}
+    found: dict[str, Any] = json.loads(metadata.get(_PROVENANCE, b"{}"))
+    return found
+
+
+def _checks(**columns: pandera.Column) -> pandera.DataFrameSchema:
+    return pandera.DataFrameSchema(columns, strict=False)
+
+
+def _column(*checks: pandera.Check, unique: bool = False, nullable: bool = False) -> pandera.Column:
+    return pandera.Column(None, checks=list(checks), unique=unique, nullable=nullable)
+
+
+_FILES_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("path", pa.string()),
+        ("writer", pa.string()),
+        ("kind", _CATEGORY),
+        ("source", _CATEGORY),
+        ("part", _CATEGORY),
+    ]
+)
+#: What ingest lists: one row a file, copies included. ``path`` is absolute.
+FILES = Table(
+    "files",
+    _FILES_SCHEMA,
+    _checks(
+        image_id=_column(pandera.Check.str_matches(r"^[0-9a-f]{64}$")),
+        path=_column(unique=True),
+        writer=_column(pandera.Check.str_length(min_value=1)),
+        kind=_column(pandera.Check.isin(IMAGE_KINDS)),
+    ),
+)
+
+#: One row a distinct picture. ``quality`` and ``perceptual_hash`` come from its canvas.
+IMAGES = Table(
+    "images",
+    pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("path", pa.string()),
+            ("writer", pa.string()),
+            ("kind", _CATEGORY),
+            ("source", _CATEGORY),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("ink_fraction", pa.float64()),
+            ("quality", _CATEGORY),
+            ("quality_detail", pa.string()),
+            ("perceptual_hash", pa.string()),
+        ]
+    ),
+    _checks(
+        image_id=_column(pandera.Check.str_matches(r"^[0-9a-f]{64}$"), unique=True),
+        writer=_column(pandera.Check.str_length(min_value=1)),
+        kind=_column(pandera.Check.isin(IMAGE_KINDS)),
+        ink_fraction=_column(pandera.Check.in_range(0, 1)),
+        quality=_column(pandera.Check.isin(QUALITIES)),
+    ),
+)
+
+#: One row a writer.
+WRITER_SPLITS = Table(
+    "splits",
+    pa.schema([("writer", pa.string()), ("split", _CATEGORY), ("fold", pa.int32())]),
+    _checks(
+        writer=_column(unique=True),
+        split=_column(pandera.Check.isin(SPLITS)),
+        fold=_column(pandera.Check.ge(0)),
+    ),
+)
+
+_PAIR_FIELDS = [
+    ("pair_id", pa.string()),
+    ("reference_id", pa.string()),
+    ("questioned_id", pa.string()),
+    ("writer", pa.string()),
+    ("questioned_writer", pa.string()),
+    ("kind", _CATEGORY),
+    ("label", pa.int8()),
+]
+_PAIR_CHECKS = {
+    "pair_id": _column(unique=True),
+    "kind": _column(pandera.Check.isin(PAIR_KINDS)),
+    "label": _column(pandera.Check.isin([0, 1])),
+}
+#: One row a pair; ``label`` is 1 for same writer and genuine, 0 for a forgery.
+PAIRS = Table("pairs", pa.schema(_PAIR_FIELDS), _checks(**_PAIR_CHECKS))
+
+#: One row a pair, scored. ``similarity`` is ``1 − distance / 2``.
+SCORES = Table(
+    "scores",
+    pa.schema(
+        [
+            *_PAIR_FIELDS,
+            ("distance", pa.float64()),
+            ("similarity", pa.float64()),
+            ("log10_lr", pa.float64()),
+            ("p_genuine", pa.float64()),
+            ("decision", _CATEGORY),
+        ]
+    ),
+    _checks(
+        **_PAIR_CHECKS,
+        distance=_column(pandera.Check.in_range(0, 2.0001)),
+        p_genuine=_column(pandera.Check.in_range(0, 1)),
+        decision=_column(pandera.Check.isin(DECISIONS)),
+    ),
+)
+
+#: One row a claim; measures are null when the claim is unusable.
+CLAIM_DECISIONS = Table(
+    "decisions",
+    pa.schema(
+        [
+            ("claim_id", pa.string()),
+            ("decision", _CATEGORY),
+            ("reason", _CATEGORY),
+            ("reason_detail", pa.string()),
+            ("distance", pa.float64()),
+            ("p_genuine", pa.float64()),
+            ("log10_lr", pa.float64()),
+            ("n_references", pa.int32()),
+            ("closest_reference", pa.string()),
+            ("questioned", pa.string()),
+            ("questioned_quality", _CATEGORY),
+            ("reference_quality", _CATEGORY),
+            ("model_version", _CATEGORY),
+            ("threshold_policy", _CATEGORY),
+            ("scored_at", pa.timestamp("s", "UTC")),
+        ]
+    ),
+    _checks(
+        claim_id=_column(unique=True),
+        decision=_column(pandera.Check.isin(DECISIONS)),
+        distance=_column(pandera.Check.in_range(0, 2.0001), nullable=True),
+        p_genuine=_column(pandera.Check.in_range(0, 1), nullable=True),
+        n_references=_column(pandera.Check.ge(0)),
+    ),
+)

@@ -1,0 +1,128 @@
+"""Trials: a questioned signature against one or several references of a writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from siamese.tables import PAIR_KINDS
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """N comparisons with a known answer.
+
+    distance : (N,) in [0, 2], fused over the references. kind : (N,) pair kinds. writer : (N,)
+    whose references they are. questioned : (N,) ids.
+    """
+
+    n_references: int
+    distance: Floats
+    kind: npt.NDArray[np.str_]
+    writer: npt.NDArray[np.str_]
+    questioned: npt.NDArray[np.str_]
+
+    @property
+    def label(self) -> npt.NDArray[np.int64]:
+        """(N,) 1 genuine, 0 forgery."""
+        return (self.kind == "genuine").astype(np.int64)
+
+    def of(self, *kinds: str) -> Trials:
+        """Those of some kinds."""
+        return self.take(np.flatnonzero(np.isin(self.kind, kinds)))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Trials:
+        """Those at some places."""
+        return Trials(
+            self.n_references,
+            self.distance[rows],
+            self.kind[rows],
+            self.writer[rows],
+            self.questioned[rows],
+        )
+
+
+def pair_distances(
+    pairs: pd.DataFrame, ids: npt.NDArray[np.str_], vectors: npt.NDArray[np.float32]
+) -> Floats:
+    """Euclidean distance of each pair of a pairs table, in [0, 2].
+
+    Parameters
+    ----------
+    ids : (N,) image ids. vectors : (N, E) their unit vectors, in the same order.
+    """
+    row = {image_id: i for i, image_id in enumerate(ids)}
+    left = vectors[[row[i] for i in pairs["reference_id"]]]
+    right = vectors[[row[i] for i in pairs["questioned_id"]]]
+    return np.asarray(np.linalg.norm(left - right, axis=1), dtype=np.float64)
+
+
+def single_trials(pairs: pd.DataFrame, distance: Floats) -> Trials:
+    """Each pair of a table is a trial with one reference."""
+    return Trials(
+        1,
+        distance,
+        pairs["kind"].to_numpy(dtype=str),
+        pairs["writer"].to_numpy(dtype=str),
+        pairs["questioned_id"].to_numpy(dtype=str),
+    )
+
+
+def fuse(distances: Floats) -> Floats:
+    """Distances to several references into one: their mean over the last axis.
+
+    >>> fuse(np.array([[0.2, 0.4]])).tolist()
+    [0.30000000000000004]
+    """
+    return np.asarray(distances.mean(axis=-1))
+
+
+def fused_trials(
+    pairs: pd.DataFrame,
+    ids: npt.NDArray[np.str_],
+    vectors: npt.NDArray[np.float32],
+    n_references: int,
+    seed: int,
+    draws: int = 5,
+) -> Trials:
+    """Trials with several references, drawn from the signatures that a pairs table names.
+
+    For each writer with more than ``n_references`` genuine signatures, ``draws`` times:
+    that many are taken as references; questioned are the writer's other genuine ones, all
+    that the table holds as that writer's skilled forgeries, and all that it holds as random.
+    """
+    row = {image_id: i for i, image_id in enumerate(ids)}
+    parts: list[tuple[Floats, str, str, npt.NDArray[np.str_]]] = []
+    for index, (writer, mine) in enumerate(pairs.groupby("writer", sort=True)):
+        rng = np.random.default_rng((seed, index, n_references, 6))
+        by_kind = {kind: mine[mine["kind"] == kind] for kind in PAIR_KINDS}
+        own = by_kind["genuine"]
+        genuine = np.unique(np.concatenate([own["reference_id"], own["questioned_id"]]).astype(str))
+        if len(genuine) <= n_references:
+            continue
+        for _ in range(draws):
+            order = rng.permutation(genuine)
+            references = vectors[[row[i] for i in order[:n_references]]]
+            for kind in PAIR_KINDS:
+                questioned = (
+                    order[n_references:]
+                    if kind == "genuine"
+                    else np.unique(by_kind[kind]["questioned_id"].to_numpy(dtype=str))
+                )
+                if len(questioned) == 0:
+                    continue
+                asked = vectors[[row[i] for i in questioned]]
+                gaps = np.linalg.norm(asked[:, None] - references[None], axis=2)
+                parts.append((fuse(gaps.astype(np.float64)), kind, str(writer), questioned))
+    return Trials(
+        n_references,
+        np.concatenate([p[0] for p in parts]) if parts else np.zeros(0),
+        np.concatenate([np.full(len(p[0]), p[1]) for p in parts]) if parts else np.zeros(0, str),
+        np.concatenate([np.full(len(p[0]), p[2]) for p in parts]) if parts else np.zeros(0, str),
+        np.concatenate([p[3] for p in parts]) if parts else np.zeros(0, str),
+    )
