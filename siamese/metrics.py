@@ -164,7 +164,9 @@ def cllr_min(scores: Floats, labels: Ints) -> float:
     n_genuine, n_forged = int((labels == 1).sum()), int((labels == 0).sum())
     weight = np.where(labels == 1, 0.5 / n_genuine, 0.5 / n_forged)
     posterior = np.asarray(
-        IsotonicRegression(y_min=0, y_max=1).fit_transform(scores, labels.astype(float), weight)
+        IsotonicRegression(y_min=0, y_max=1)
+        .fit(scores, labels.astype(float), sample_weight=weight)
+        .predict(scores)
     )
     floor = 1.0 / (len(labels) + 2)
     posterior = np.clip(posterior, floor, 1 - floor)

@@ -1,0 +1,228 @@
+"""Pictures of results. Each function returns a matplotlib figure; none keeps global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.stats import norm
+from torchvision.utils import make_grid
+
+from siamese.calibration import Calibration
+from siamese.metrics import auc, det_curve
+from siamese.training import Epoch
+from siamese.trials import Trials
+
+#: Okabe-Ito colours: told apart by the colour-blind, and on light and dark.
+COLOURS = {"genuine": "#009E73", "skilled_forgery": "#D55E00", "random_forgery": "#0072B2"}
+_NAMES = {"genuine": "genuine", "skilled_forgery": "skilled forgery", "random_forgery": "random"}
+_TICKS = [0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6]
+#: Stands in for the page's own text colour in SVG.
+_INK = "#010203"
+
+HISTOGRAM_EDGES: npt.NDArray[np.float64] = np.linspace(0, 2, 61)
+
+
+def roc_figure(trials: Trials) -> Figure:
+    """ROC of genuine against skilled and against random forgeries."""
+    figure, axes = _new("False accept rate", "True accept rate")
+    for kind, one in _against(trials):
+        det = det_curve(-one.distance, one.label)
+        area = float(auc(-one.distance, one.label))
+        axes.plot(
+            det.far, 1 - det.frr, color=COLOURS[kind], label=f"{_NAMES[kind]}, AUC {area:.3f}"
+        )
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def det_figure(trials: Trials, calibration: Calibration) -> Figure:
+    """DET on normal-deviate axes (Martin et al., Eurospeech 1997), with the frozen thresholds."""
+    figure, axes = _new("FAR", "FRR")
+    for kind, one in _against(trials):
+        det = det_curve(-one.distance, one.label)
+        _plot_det(axes, det.far, det.frr, COLOURS[kind], _NAMES[kind])
+        for name, at, marker in (
+            ("accept", calibration.accept_at, "o"),
+            ("reject", calibration.reject_at, "s"),
+        ):
+            far = float((one.distance[one.label == 0] <= at).mean())
+            frr = float((one.distance[one.label == 1] > at).mean())
+            axes.plot(
+                *_deviates(far, frr),
+                marker,
+                color=COLOURS[kind],
+                label=f"{name} threshold, {_NAMES[kind]}",
+            )
+    axes.legend(loc="upper right")
+    return figure
+
+
+def distance_figure(trials: Trials, calibration: Calibration) -> Figure:
+    """Histogram of distances by kind, with the thresholds."""
+    figure, axes = _new("Distance", "Share of pairs")
+    for kind in COLOURS:
+        found = trials.of(kind).distance
+        if len(found):
+            counts = np.histogram(found, HISTOGRAM_EDGES)[0] / len(found)
+            axes.stairs(
+                counts, HISTOGRAM_EDGES, fill=True, alpha=0.45, color=COLOURS[kind],
+                label=_NAMES[kind],
+            )  # fmt: skip
+    _thresholds(axes, calibration)
+    axes.legend()
+    return figure
+
+
+def training_figure(history: Sequence[Epoch]) -> Figure:
+    """Loss terms and held-out EERs by step."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [epoch.step for epoch in history]
+    for name in ("loss_genuine", "loss_skilled", "loss_random"):
+        left.plot(steps, [getattr(e, name) for e in history], label=name.removeprefix("loss_"))
+    for name in ("eer_skilled", "eer_random"):
+        right.plot(steps, [getattr(e, name) for e in history], label=name.upper().split("_")[1])
+    left.set(xlabel="step", title="Loss terms, training writers")
+    right.set(xlabel="step", title="EER, calibration writers", ylim=(0, None))
+    for axes in (left, right):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def pair_sheet(
+    references: npt.NDArray[np.uint8], questioned: npt.NDArray[np.uint8]
+) -> Image.Image:
+    """References on the left, questioned on the right, a pair a row; black ink on white."""
+    both = np.stack([references, questioned], axis=1).reshape(-1, 1, *references.shape[1:])
+    grid = make_grid(torch.from_numpy(255 - both), nrow=2, padding=4, pad_value=200)
+    return Image.fromarray(grid[0].numpy())
+
+
+def claims_histogram_svg(
+    distances: npt.NDArray[np.float64],
+    background: Mapping[str, Sequence[float]],
+    calibration: Calibration,
+) -> str:
+    """Distances of a batch of claims over those of the calibration pairs, as inline SVG."""
+    figure, axes = _new("Distance to the references", "Share", size=(5.6, 3.1))
+    for kind in COLOURS:
+        if kind in background:
+            axes.stairs(
+                np.asarray(background[kind]), HISTOGRAM_EDGES, color=COLOURS[kind],
+                label=f"calibration: {_NAMES[kind]}",
+            )  # fmt: skip
+    if len(distances):
+        counts = np.histogram(distances, HISTOGRAM_EDGES)[0] / len(distances)
+        axes.stairs(counts, HISTOGRAM_EDGES, fill=True, alpha=0.35, color="grey", label="claims")
+    _thresholds(axes, calibration)
+    axes.legend(fontsize=7, framealpha=0)
+    return _svg(figure)
+
+
+def det_svg(curves: Mapping[str, Mapping[str, Sequence[float]]], calibration: str) -> str:
+    """DET of the test writers with the policy's two operating points, as inline SVG."""
+    figure, axes = _new("FAR", "FRR", size=(5.6, 3.1))
+    for kind, curve in curves.items():
+        _plot_det(axes, curve["far"], curve["frr"], COLOURS[kind], _NAMES[kind])
+        for name, marker in (("accept", "o"), ("reject", "s")):
+            far, frr = curve[f"{name}_point"]
+            axes.plot(*_deviates(far, frr), marker, color=COLOURS[kind], label=f"{name} threshold")
+    axes.set_title(calibration, fontsize=8)
+    axes.legend(fontsize=7, framealpha=0)
+    return _svg(figure)
+
+
+def histogram_of(trials: Trials) -> dict[str, list[float]]:
+    """Shares of distances by kind over :data:`HISTOGRAM_EDGES`, to be kept with a model."""
+    return {
+        kind: (np.histogram(found, HISTOGRAM_EDGES)[0] / len(found)).round(5).tolist()
+        for kind in COLOURS
+        if len(found := trials.of(kind).distance)
+    }
+
+
+def det_points(trials: Trials, calibration: Calibration) -> dict[str, dict[str, list[float]]]:
+    """The DET as at most 200 points a kind, to be kept with a model."""
+    curves = {}
+    for kind, one in _against(trials):
+        det = det_curve(-one.distance, one.label)
+        rows = np.unique(np.linspace(0, len(det.far) - 1, 200).astype(int))
+        curves[kind] = {
+            "far": det.far[rows].round(5).tolist(),
+            "frr": det.frr[rows].round(5).tolist(),
+        }
+        for name, at in (("accept", calibration.accept_at), ("reject", calibration.reject_at)):
+            far = float((one.distance[one.label == 0] <= at).mean())
+            frr = float((one.distance[one.label == 1] > at).mean())
+            curves[kind][f"{name}_point"] = [far, frr]
+    return curves
+
+
+def _against(trials: Trials) -> list[tuple[str, Trials]]:
+    """Genuine with each kind of forgery that is there."""
+    return [
+        (kind, trials.of("genuine", kind))
+        for kind in ("skilled_forgery", "random_forgery")
+        if (trials.kind == kind).any()
+    ]
+
+
+def _new(x: str, y: str, size: tuple[float, float] = (5.6, 4.4)) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _deviates(far: float, frr: float) -> tuple[list[float], list[float]]:
+    clipped = np.clip([far, frr], _TICKS[0], 0.7)
+    return [float(norm.ppf(clipped[0]))], [float(norm.ppf(clipped[1]))]
+
+
+def _plot_det(
+    axes: Axes, far: Sequence[float] | npt.NDArray[np.float64],
+    frr: Sequence[float] | npt.NDArray[np.float64], colour: str, name: str,
+) -> None:  # fmt: skip
+    x, y = (norm.ppf(np.clip(values, _TICKS[0], 0.7)) for values in (far, frr))
+    axes.plot(x, y, color=colour, label=name)
+    ticks = norm.ppf(_TICKS)
+    labels = [f"{tick:.1%}" if tick < 0.01 else f"{tick:.0%}" for tick in _TICKS]
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
+    axes.set_xlim(ticks[0], ticks[-1])
+    axes.set_ylim(ticks[0], ticks[-1])
+
+
+def _thresholds(axes: Axes, calibration: Calibration) -> None:
+    axes.axvline(calibration.accept_at, color="grey", linestyle="--", linewidth=1)
+    axes.axvline(calibration.reject_at, color="grey", linestyle="-.", linewidth=1)
+    top = axes.get_ylim()[1]
+    axes.text(calibration.accept_at, top, "accept ", ha="right", va="top", fontsize=7)
+    axes.text(calibration.reject_at, top, " reject", ha="left", va="top", fontsize=7)
+
+
+def _svg(figure: Figure) -> str:
+    """Inline SVG that takes the page's text colour, so that it works in light and dark."""
+    for axes in figure.axes:
+        for spine in axes.spines.values():
+            spine.set_color(_INK)
+        axes.tick_params(colors=_INK, labelsize=7)
+        for text in (
+            axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts,
+            *(axes.get_legend().get_texts() if axes.get_legend() else ()),
+        ):  # fmt: skip
+            text.set_color(_INK)
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :].replace(_INK, "currentColor")

@@ -1,0 +1,210 @@
+"""A trained, calibrated verifier: what is registered, saved, loaded and used.
+
+On disk it is two files: ``weights.safetensors`` and ``verifier.json``. Nothing in them is
+code; the weights' checksum is verified when they are loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from siamese import imaging, model
+from siamese.calibration import Calibration, p_genuine
+from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
+from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
+from siamese.model import SignatureNet, build_network
+from siamese.training import embed
+from siamese.trials import fuse
+
+_WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
+
+
+class VerifierError(ValueError):
+    """A saved verifier that cannot be trusted or read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One questioned signature against its references.
+
+    ``decision`` is accept, review, reject or unusable; the rest is nan or empty when unusable.
+    """
+
+    decision: str
+    reason: str
+    detail: str
+    distance: float = float("nan")
+    log10_lr: float = float("nan")
+    p_genuine: float = float("nan")
+    closest_reference: int = -1
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """The network with all that a decision needs.
+
+    Attributes
+    ----------
+    calibrations : by number of references, ascending; the first is for one.
+    provenance : seed, data fingerprint, config and code version that it was made with.
+    background : what reports show it against (calibration distances, test DET).
+    """
+
+    network: SignatureNet
+    network_settings: NetworkSettings
+    imaging_settings: ImagingSettings
+    policy: PolicySettings
+    calibrations: tuple[Calibration, ...]
+    provenance: dict[str, Any]
+    background: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def embedding_fingerprint(self) -> str:
+        """Names this way of making vectors: weights, imaging and the code of both."""
+        return fingerprint(
+            sha256_of(self.weights()),
+            self.imaging_settings.model_dump(),
+            code_version(imaging, model),
+        )
+
+    def weights(self) -> bytes:
+        """The network as safetensors."""
+        state = self.network.state_dict()
+        data: bytes = save_tensors({k: v.contiguous().cpu() for k, v in state.items()})
+        return data
+
+    def calibration(self, n_references: int) -> Calibration:
+        """The calibration for a number of references, or for the next smaller one."""
+        fitting = [c for c in self.calibrations if c.n_references <= n_references]
+        return fitting[-1] if fitting else self.calibrations[0]
+
+    def embed(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Unit vectors (N, E) of canvases (N, H, W)."""
+        return embed(self.network, canvases)
+
+    def compare(self, references: list[bytes], questioned: bytes) -> Comparison:
+        """Compare the bytes of pictures; a bad picture makes the comparison ``unusable``."""
+        canvases = [imaging.prepare(data, self.imaging_settings) for data in references]
+        asked = imaging.prepare(questioned, self.imaging_settings)
+        usable = [i for i, canvas in enumerate(canvases) if canvas.usable]
+        vectors = self.embed(np.stack([asked.pixels, *(canvases[i].pixels for i in usable)]))
+        hashes = [imaging.perceptual_hash(canvases[i].pixels) for i in usable]
+        return decide(
+            self,
+            vectors[0],
+            vectors[1:],
+            qualities=(asked.quality, *(canvas.quality for canvas in canvases)),
+            details=(asked.detail, *(canvas.detail for canvas in canvases)),
+            copies=[h == imaging.perceptual_hash(asked.pixels) for h in hashes],
+            usable=usable,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write both files, each whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = self.weights()
+        with replace_file(folder / _WEIGHTS) as handle:
+            handle.write(weights)
+        write_json(
+            folder / _FACTS,
+            {
+                "weights_sha256": sha256_of(weights),
+                "network": self.network_settings.model_dump(),
+                "imaging": self.imaging_settings.model_dump(),
+                "policy": self.policy.model_dump(),
+                "calibrations": [c.to_dict() for c in self.calibrations],
+                "provenance": self.provenance,
+                "background": self.background,
+            },
+        )
+
+    @staticmethod
+    def load(folder: Path) -> Verifier:
+        """Read a saved verifier.
+
+        Raises
+        ------
+        VerifierError : a file is missing or the weights are not those that were saved.
+        """
+        try:
+            facts = read_json(folder / _FACTS)
+            weights = (folder / _WEIGHTS).read_bytes()
+        except (OSError, ValueError) as error:
+            raise VerifierError(f"No readable verifier in {folder}: {error}") from error
+        if sha256_of(weights) != facts["weights_sha256"]:
+            raise VerifierError(f"The weights in {folder} are not those that were saved there.")
+        settings = NetworkSettings(**facts["network"])
+        network = build_network(settings, seed=0)
+        network.load_state_dict(load_tensors(weights))
+        return Verifier(
+            network.eval(),
+            settings,
+            ImagingSettings(**facts["imaging"]),
+            PolicySettings(**facts["policy"]),
+            tuple(Calibration(**c) for c in facts["calibrations"]),
+            facts["provenance"],
+            facts["background"],
+        )
+
+
+def decide(
+    verifier: Verifier,
+    questioned: npt.NDArray[np.float32],
+    references: npt.NDArray[np.float32],
+    *,
+    qualities: tuple[str, ...],
+    details: tuple[str, ...],
+    copies: list[bool],
+    usable: list[int],
+) -> Comparison:
+    """The decision on one questioned signature.
+
+    Parameters
+    ----------
+    questioned : (E,). references : (R, E) vectors of the usable references only.
+    qualities, details : of the questioned signature, then of every reference given.
+    copies : (R,) whether the questioned picture repeats that reference.
+    usable : (R,) place of each among all references given.
+    """
+    if qualities[0] not in imaging.USABLE:
+        return Comparison("unusable", f"questioned_{qualities[0]}", f"Questioned: {details[0]}")
+    if not usable:
+        named = next(iter(qualities[1:]), "missing")
+        told = next(iter(details[1:]), "There is none.")
+        return Comparison("unusable", f"reference_{named}", f"No usable reference. {told}")
+    distances = np.linalg.norm(references - questioned, axis=1).astype(np.float64)
+    closest = usable[int(distances.argmin())]
+    calibration = verifier.calibration(len(usable))
+    distance = float(fuse(distances))
+    log10_lr = float(calibration.log10_lr(np.array(distance)))
+    probability = float(p_genuine(np.array(log10_lr), verifier.policy.prior))
+    decision = str(calibration.decide(np.array(distance)))
+    reason, told = _reason(decision, verifier.policy)
+    if any(copies):
+        decision, reason = "review", "pasted"
+        told = "The questioned picture is a copy of a reference; nobody signs the same way twice."
+    elif decision == "accept" and qualities[0] != "ok":
+        decision, reason = "review", f"questioned_{qualities[0]}"
+        told = f"Close enough to accept, but look at the picture. {details[0]}"
+    return Comparison(decision, reason, told, distance, log10_lr, probability, closest)
+
+
+def _reason(decision: str, policy: PolicySettings) -> tuple[str, str]:
+    if decision == "accept":
+        return "close", (
+            "Closer to the references than all but "
+            f"{policy.max_far_skilled:.0%} of skilled forgeries in calibration."
+        )
+    if decision == "reject":
+        return "far", (
+            f"Farther from the references than all but {policy.max_frr:.0%} of genuine "
+            "signatures in calibration."
+        )
+    return "between", "Between the two thresholds of the policy: a person should look."
