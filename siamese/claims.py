@@ -117,9 +117,7 @@ def _from_manifest(manifest: Path, root: Path) -> list[Claim]:
         outside = [n for n in (*questioned_names, *names) if _inside(root, n) is None]
         if not str(claim_id).strip():
             claims.append(
-                Claim(
-                    "(no id)", None, (), "claim_without_id", "The claim_id is empty.", extra
-                )
+                Claim("(no id)", None, (), "claim_without_id", "The claim_id is empty.", extra)
             )
         elif outside:
             detail = f"The path {outside[0]!r} leaves the claims folder."

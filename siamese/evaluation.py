@@ -135,11 +135,7 @@ def _cllr_min(trials: Trials, weights: Floats) -> Floats:
 def _balanced(trials: Trials, seed: int) -> Trials:
     """All genuine trials, with skilled and random forgeries in equal number."""
     rng = np.random.default_rng((seed, 7))
-    forged = [
-        found
-        for kind in KINDS[1:]
-        if len(found := np.flatnonzero(trials.kind == kind))
-    ]
+    forged = [found for kind in KINDS[1:] if len(found := np.flatnonzero(trials.kind == kind))]
     size = min((len(found) for found in forged), default=0)
     rows = [np.flatnonzero(trials.kind == "genuine")]
     rows += [rng.permutation(found)[:size] for found in forged]

@@ -98,9 +98,7 @@ def training_figure(history: Sequence[Epoch]) -> Figure:
     return figure
 
 
-def pair_sheet(
-    references: npt.NDArray[np.uint8], questioned: npt.NDArray[np.uint8]
-) -> Image.Image:
+def pair_sheet(references: npt.NDArray[np.uint8], questioned: npt.NDArray[np.uint8]) -> Image.Image:
     """References on the left, questioned on the right, a pair a row; black ink on white."""
     both = np.stack([references, questioned], axis=1).reshape(-1, 1, *references.shape[1:])
     grid = make_grid(torch.from_numpy(255 - both), nrow=2, padding=4, pad_value=200)
@@ -219,7 +217,7 @@ def _svg(figure: Figure) -> str:
         axes.tick_params(colors=_INK, labelsize=7)
         for text in (
             axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts,
-            *(axes.get_legend().get_texts() if axes.get_legend() else ()),
+            *(legend.get_texts() if (legend := axes.get_legend()) else ()),
         ):  # fmt: skip
             text.set_color(_INK)
     out = io.StringIO()

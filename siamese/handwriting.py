@@ -115,8 +115,7 @@ def skilled_forgery(plan: Plan, rng: np.random.Generator) -> Plan:
     return replace(
         plan,
         targets=copied,
-        bend=plan.bend * rng.normal(0.8, 0.2, len(plan.bend))
-        + rng.normal(0, 0.12, len(plan.bend)),
+        bend=plan.bend * rng.normal(0.8, 0.2, len(plan.bend)) + rng.normal(0, 0.12, len(plan.bend)),
         overlap=float(rng.uniform(0.05, 0.2) + 0.1 * skill),
         sigma=float(rng.uniform(0.2, 0.3)),
         pressure=float(np.clip(plan.pressure + rng.normal(0.05, 0.08), 0.5, 1.0)),

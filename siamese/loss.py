@@ -84,9 +84,7 @@ def batch_contrastive(
 
     def term(mask: Tensor, label: float) -> Tensor:
         chosen = distance[mask & upper]
-        losses = pair_loss(
-            chosen, torch.full_like(chosen, label), margin_genuine, margin_forgery
-        )
+        losses = pair_loss(chosen, torch.full_like(chosen, label), margin_genuine, margin_forgery)
         return losses.sum() / (losses > 0).sum().clamp(min=1)
 
     pulled = term(same & both, 1.0)

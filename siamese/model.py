@@ -5,6 +5,8 @@ Two signatures are compared by the Euclidean distance between their vectors, in 
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,9 +50,7 @@ class SignatureNet(nn.Module):
             nn.Conv2d(1, first, 5, 2, 2, bias=False), nn.BatchNorm2d(first), nn.ReLU(inplace=True)
         )
         widths = [first, *rest]
-        self.blocks = nn.Sequential(
-            *(Block(a, b, 2) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        )
+        self.blocks = nn.Sequential(*(Block(a, b, 2) for a, b in itertools.pairwise(widths)))
         self.project = nn.Linear(widths[-1] * self.strips, settings.embedding)
 
     def forward(self, canvases: Tensor) -> Tensor:
@@ -82,6 +82,4 @@ def choose_device(wanted: str) -> torch.device:
 
 def to_input(canvases: Tensor) -> Tensor:
     """uint8 ``(B, H, W)`` to float ``(B, 1, H, W)`` in [0, 1], channels last."""
-    return (
-        canvases.unsqueeze(1).float().div_(255.0).contiguous(memory_format=torch.channels_last)
-    )
+    return canvases.unsqueeze(1).float().div_(255.0).contiguous(memory_format=torch.channels_last)

@@ -9,12 +9,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from siamese import imaging
 from siamese.config import ImagingSettings
 from siamese.files import code_version, fingerprint, sha256_of
-from siamese.store import CANVAS_SCHEMA, ContentStore
+from siamese.store import CANVAS_SCHEMA, ContentStore, stack_canvases
 
 _CHUNK = 64
 
@@ -56,6 +57,19 @@ def prepare_files(
         store.put(pd.DataFrame(rows, columns=CANVAS_SCHEMA.names))
         done += len(rows)
         progress(done, len(todo))
+
+
+def canvases_of(
+    files: Sequence[tuple[str, Path]],
+    settings: ImagingSettings,
+    store: ContentStore,
+    *,
+    workers: int = 0,
+) -> npt.NDArray[np.uint8]:
+    """Canvases (N, height, width) in the order of the files; those not in the store are made."""
+    prepare_files(files, settings, store, workers=workers)
+    ids = [image_id for image_id, _ in files]
+    return stack_canvases(store.get(ids).loc[ids], settings.height, settings.width)
 
 
 def _mapped(

@@ -89,9 +89,7 @@ def run_probes(
             rate=False,
         )
 
-    return Probes(
-        probe(tree, seen), probe(tree, papers), probe(linear, vectors.astype(np.float64))
-    )
+    return Probes(probe(tree, seen), probe(tree, papers), probe(linear, vectors.astype(np.float64)))
 
 
 def _background_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
@@ -99,7 +97,7 @@ def _background_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
 
     Mean, spread, extremes and graininess; all 0 where imaging did its work.
     """
-    strokes = canvas > imaging.otsu_threshold(canvas)
+    strokes = canvas > 0.3 * imaging.otsu_threshold(canvas)
     rest = canvas[~ndimage.binary_dilation(strokes, iterations=2)].astype(np.float64)
     if rest.size < 2:
         return np.zeros(5)

@@ -64,9 +64,7 @@ def write_report(
         total=len(decisions),
         facts=_facts(verifier, provenance),
         expected=_expected(verifier),
-        histogram=claims_histogram_svg(
-            distances, verifier.background.get("distances", {}), first
-        ),
+        histogram=claims_histogram_svg(distances, verifier.background.get("distances", {}), first),
         det=det_svg(verifier.background.get("det", {}), "Test writers, one reference"),
     )
     path = folder / "report.html"
@@ -75,9 +73,7 @@ def write_report(
 
 
 def _row(record: Mapping[str, Any], thumbnails: _Thumbnails) -> dict[str, Any]:
-    clean = {
-        name: None if _absent(value) else value for name, value in record.items()
-    }
+    clean = {name: None if _absent(value) else value for name, value in record.items()}
     clean["scored_at"] = str(clean["scored_at"])
     clean["questioned_picture"] = thumbnails.of(clean["questioned"])
     clean["reference_picture"] = thumbnails.of(clean["closest_reference"])

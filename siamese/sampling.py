@@ -48,9 +48,7 @@ def sample_batch(
     """
     count = min(writers_per_batch, len(groups))
     first = step * count
-    chosen = [
-        _dealt(len(groups), position, seed) for position in range(first, first + count)
-    ]
+    chosen = [_dealt(len(groups), position, seed) for position in range(first, first + count)]
     rng = np.random.default_rng((seed, step, 1))
     rows = []
     for index in chosen:

@@ -16,7 +16,7 @@ from siamese.preparing import canvas_store, prepare_files
 from siamese.store import ContentStore, embedding_schema, stack_canvases
 from siamese.verifier import Comparison, Verifier, decide
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[int, int], None]
 
 
 def embedding_store(folder: Path, verifier: Verifier) -> ContentStore:
@@ -37,7 +37,7 @@ def score_claims(
     root: Path,
     model_version: str,
     scored_at: datetime,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
     """Decide on every claim.
 
@@ -64,7 +64,7 @@ def score_claims(
             rows.append(
                 _row(claim, comparison, qualities, verifier, root, model_version, scored_at)
             )
-        progress("claims", len(rows), len(claims))
+        progress(len(rows), len(claims))
     return pd.DataFrame(rows)
 
 
@@ -110,9 +110,7 @@ def _decide(
         else np.zeros((0, length), np.float32),
         qualities=qualities,
         details=tuple(str(fact["quality_detail"]) for fact in facts),
-        copies=[
-            references[i]["perceptual_hash"] == asked["perceptual_hash"] for i in usable
-        ],
+        copies=[bool(references[i]["perceptual_hash"] == asked["perceptual_hash"]) for i in usable],
         usable=usable,
     )
     return comparison, qualities
@@ -128,7 +126,9 @@ def _row(
     scored_at: datetime,
 ) -> dict[str, object]:
     closest = (
-        claim.references[comparison.closest_reference] if comparison.closest_reference >= 0 else None
+        claim.references[comparison.closest_reference]
+        if comparison.closest_reference >= 0
+        else None
     )
     scored = comparison.decision != "unusable"
     policy = verifier.policy

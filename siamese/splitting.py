@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from siamese.config import SplitSettings
+from siamese.files import sha256_of
 from siamese.sources.listing import Protocol
 from siamese.tables import SPLITS
 
@@ -109,11 +110,12 @@ def _by_protocol(writers: list[str], source: str, protocol: Protocol) -> dict[st
 
 
 def _at_random(writers: list[str], settings: SplitSettings, seed: int) -> dict[str, str]:
-    shuffled = np.random.default_rng((seed, 4)).permutation(writers)
-    calibration = max(2, round(len(writers) * settings.calibration))
-    test = max(2, round(len(writers) * settings.test))
-    ends = (len(writers) - calibration - test, len(writers) - test)
-    return {
-        str(writer): "train" if i < ends[0] else "calibration" if i < ends[1] else "test"
-        for i, writer in enumerate(shuffled)
-    }
+    """By a hash of the name, so that a writer stays in its split when others are added."""
+    place = {w: int(sha256_of(f"{seed}:{w}".encode())[:15], 16) / 16**15 for w in writers}
+    ordered = sorted(writers, key=lambda writer: place[writer])
+    both = settings.test + settings.calibration
+    test = max(2, sum(place[w] < settings.test for w in writers))
+    calibration = max(2, sum(settings.test <= place[w] < both for w in writers))
+    names = ["test"] * test + ["calibration"] * calibration
+    names += ["train"] * (len(writers) - len(names))
+    return dict(zip(ordered, names, strict=False))

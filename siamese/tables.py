@@ -63,9 +63,14 @@ class Table:
         return frame
 
     def write(self, frame: pd.DataFrame, path: Path, provenance: Mapping[str, Any]) -> None:
-        """Check and write to Parquet, whole or not at all, with its provenance inside."""
+        """Check and write to Parquet, whole or not at all, with its provenance inside.
+
+        Columns that the contract does not name are carried through as text.
+        """
+        further = [name for name in frame.columns if name not in self.schema.names]
+        schema = pa.schema([*self.schema, *((name, pa.string()) for name in further)])
         table = pa.Table.from_pandas(
-            self.check(frame)[self.schema.names], schema=self.schema, preserve_index=False
+            self.check(frame)[schema.names], schema=schema, preserve_index=False
         )
         metadata = {_PROVENANCE: json.dumps(dict(provenance), default=str)}
         with replace_file(path) as handle:
@@ -74,7 +79,7 @@ class Table:
     def read(self, path: Path) -> pd.DataFrame:
         """Read and check; category columns come back as plain strings."""
         table = pq.ParquetFile(path).read()
-        if set(table.schema.names) != set(self.schema.names):
+        if not set(self.schema.names) <= set(table.schema.names):
             raise TableError(f"{path} is not a {self.name} table: it has {table.schema.names}.")
         frame = table.to_pandas()
         for column in frame.select_dtypes("category"):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +30,13 @@ _EMA_DECAY = 0.99
 class SignatureSet:
     """Canvases with who they claim to be.
 
-    canvases : (N, H, W) uint8. writers : (N,) names. genuine : (N,) bool.
+    canvases : (N, H, W) uint8. writers : (N,) names. genuine : (N,) bool. ids : (N,).
     """
 
     canvases: npt.NDArray[np.uint8]
     writers: npt.NDArray[np.str_]
     genuine: npt.NDArray[np.bool_]
+    ids: npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def train(
     shared = set(training_set.writers) & set(held_out.writers)
     if shared:
         raise ValueError(f"writers {sorted(shared)[:5]} are in training and held out")
-    names, writer_ids = np.unique(training_set.writers, return_inverse=True)
+    _names, writer_ids = np.unique(training_set.writers, return_inverse=True)
     groups = group_by_writer(writer_ids, training_set.genuine)
     if len(groups) < 2:
         raise ValueError("training needs two writers with two genuine signatures each")
@@ -126,13 +128,20 @@ def train(
         if done % settings.evaluate_every and done != settings.steps:
             continue
         seconds = time.perf_counter() - started
-        steps = settings.evaluate_every if done % settings.evaluate_every == 0 else (
-            done % settings.evaluate_every
+        steps = (
+            settings.evaluate_every
+            if done % settings.evaluate_every == 0
+            else (done % settings.evaluate_every)
         )
+        terms, errors = (totals / steps).tolist(), held_out_errors(run.averaged, held_out)
         epoch = Epoch(
             done,
-            *(totals / steps).tolist(),
-            *held_out_errors(run.averaged, held_out),
+            loss=terms[0],
+            loss_genuine=terms[1],
+            loss_skilled=terms[2],
+            loss_random=terms[3],
+            eer_skilled=errors[0],
+            eer_random=errors[1],
             learning_rate=run.rate(step),
             images_per_second=images / seconds,
         )
@@ -158,7 +167,8 @@ class _Run:
         self.settings, self.seed, self.device, self.step = settings, seed, device, 0
         self.network = build_network(network, seed).to(device).train()
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY), use_buffers=True
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY),, use_buffers=True
         )
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -171,8 +181,7 @@ class _Run:
 
     @property
     def averaged(self) -> SignatureNet:
-        module: SignatureNet = self.average.module
-        return module
+        return cast(SignatureNet, self.average.module)
 
     def rate(self, step: int) -> float:
         """One cycle: a tenth of the way up in a line, then down along a cosine."""

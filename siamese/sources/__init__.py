@@ -13,9 +13,9 @@ from pathlib import Path
 
 from siamese.config import SourceSettings
 from siamese.sources import kaggle, layouts, manifest, synthetic
-from siamese.sources.listing import Listing
+from siamese.sources.listing import Listing, SourceError, SourceUnreachable
 
-__all__ = ["SOURCES", "Source", "fetch_and_read"]
+__all__ = ["SOURCES", "Source", "SourceError", "SourceUnreachable", "fetch_and_read"]
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ from pathlib import Path
 from siamese.config import SourceSettings
 from siamese.files import fingerprint, sha256_of_file, write_json
 from siamese.sources.listing import (
+    ImageKind,
     Listed,
     Listing,
     Protocol,
     PublishedPairs,
     SourceError,
+    SourceUnreachable,
     pictures_below,
     require,
 )
@@ -61,10 +63,10 @@ def fetch(settings: SourceSettings, cache: Path, seed: int) -> Path:  # noqa: AR
 
 def _download(cache: Path) -> Path:
     try:
-        import kagglehub  # noqa: PLC0415 - an optional extra, slow to import
-        import requests  # noqa: PLC0415
-        from kagglehub.config import CACHE_FOLDER_ENV_VAR_NAME  # noqa: PLC0415
-        from kagglehub.exceptions import (  # noqa: PLC0415
+        import kagglehub
+        import requests
+        from kagglehub.config import CACHE_FOLDER_ENV_VAR_NAME
+        from kagglehub.exceptions import (
             DataCorruptionError,
             KaggleApiHTTPError,
             UnauthenticatedError,
@@ -74,7 +76,7 @@ def _download(cache: Path) -> Path:
             "Downloading from Kaggle needs kagglehub: pip install 'siamese-signatures[kaggle]', "
             "or give a local copy with --path."
         ) from error
-    import os  # noqa: PLC0415
+    import os
 
     # kagglehub resumes only inside its own cache, whose place it takes from the environment.
     os.environ[CACHE_FOLDER_ENV_VAR_NAME] = str(cache)
@@ -89,7 +91,7 @@ def _download(cache: Path) -> Path:
     except DataCorruptionError as error:
         raise SourceError(f"The download of {HANDLE} was damaged; run it again. {error}") from error
     except requests.exceptions.RequestException as error:
-        raise SourceError(
+        raise SourceUnreachable(
             f"Kaggle could not be reached to download {HANDLE} ({type(error).__name__}). "
             f"Check the network and run it again, it resumes; {own_copy}."
         ) from error
@@ -107,7 +109,7 @@ def read(root: Path) -> Listing:
             if folder is None:
                 unread.append((relative, "the folder is not NNN or NNN_forg"))
                 continue
-            kind = "skilled_forgery" if folder[2] else "genuine"
+            kind: ImageKind = "skilled_forgery" if folder[2] else "genuine"
             images.append(Listed(relative, folder[1], kind, part))
     return require(
         Listing(

@@ -15,6 +15,10 @@ class SourceError(ValueError):
     """A source that cannot be read; the message says why and what to do."""
 
 
+class SourceUnreachable(SourceError):
+    """The outside world did not answer; the same may work later."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """One image file: path relative to the root, the writer it claims to be by, and its kind.

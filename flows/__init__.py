@@ -1,0 +1,1 @@
+"""Prefect flows: each is the sentence that says what it does."""

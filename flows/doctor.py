@@ -1,0 +1,90 @@
+"""What is here and what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from siamese.config import Settings
+
+_NEEDED = ("prefect", "mlflow", "fastapi", "torch", "torchvision", "pandas", "pyarrow", "Pillow")
+_LEAST_DISK = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``ok``, ``note`` (works without it) or ``fault`` (does not), with a sentence."""
+
+    level: Literal["ok", "note", "fault"]
+    name: str
+    told: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything that a run depends on, without changing it."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("ok" if sys.version_info >= (3, 11) else "fault", "python", version)
+    for package in _NEEDED:
+        yield _package(package, "fault", f"missing; pip install {package}")
+    yield _package("kagglehub", "note", "missing; only for downloads: pip install kagglehub")
+    yield _device()
+    yield _disk(settings)
+    yield _tracking(settings)
+    yield _prefect()
+    for source in settings.sources:
+        there = source.path is None or source.path.exists()
+        told = f"{source.kind}: {source.path or 'generated or downloaded'}"
+        yield Finding("ok" if there else "fault", "source", told + ("" if there else " is missing"))
+
+
+def _package(name: str, level: Literal["note", "fault"], otherwise: str) -> Finding:
+    try:
+        return Finding("ok", name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(level, name, otherwise)
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("ok", "device", f"cuda: {torch.cuda.get_device_name()}")
+    mixed = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
+    return Finding("ok", "device", f"cpu, {torch.get_num_threads()} threads, {mixed} bfloat16")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.data_dir.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    told = f"{free / 1024**3:.1f} GiB free for {settings.data_dir}"
+    return Finding("ok" if free > _LEAST_DISK else "fault", "disk", told)
+
+
+def _tracking(settings: Settings) -> Finding:
+    from mlflow.exceptions import MlflowException
+
+    from tasks import tracking
+
+    uri = tracking.tracking_uri(settings)
+    try:
+        client = tracking.connect(settings)
+        model = client.get_registered_model(settings.tracking.model)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return Finding("note", "registry", f"{uri}: no model yet; siamese train makes one")
+        return Finding("fault", "registry", f"{uri}: {error}")
+    champion = model.aliases.get("champion", "none")
+    return Finding("ok", "registry", f"{uri}: champion is version {champion}")
+
+
+def _prefect() -> Finding:
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    return Finding("ok", "prefect api", str(url or "none set: a temporary one per command"))

@@ -1,0 +1,20 @@
+"""Every night: train a challenger, hold it against the champion, promote it when better."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.train_and_register import train_and_register
+from siamese.config import Settings, load_settings
+from tasks.champion import promote
+
+
+@flow(name="nightly-retrain")
+def nightly_retrain(settings: Settings | None = None) -> str:
+    """Train on what is there now; a night with nothing new is all cache hits."""
+    settings = settings or load_settings()
+    trained = train_and_register(settings)
+    verdict = promote(
+        settings, trained.data.splits, trained.data.pairs, wait_for=[trained.registered]
+    )
+    return verdict.why if verdict else "The new version is the champion."

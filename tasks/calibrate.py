@@ -1,0 +1,69 @@
+"""Calibrate: likelihood ratios and the policy's thresholds, on calibration writers alone."""
+
+from __future__ import annotations
+
+from safetensors.torch import load as load_tensors
+
+from siamese import calibration, trials, verifier
+from siamese.calibration import CalibrationError
+from siamese.config import Settings
+from siamese.figures import histogram_of
+from siamese.model import build_network
+from siamese.tables import IMAGES
+from siamese.training import embed
+from siamese.trials import fused_trials, pair_distances, single_trials
+from siamese.verifier import Verifier
+from tasks.pairs import read_pairs
+from tasks.stage import Output, Work, stage
+from tasks.train import signature_set
+
+#: References per claim that get a calibration of their own; more use the last.
+REFERENCES = (1, 2, 3, 5)
+
+
+@stage(
+    "calibrate",
+    sections=("imaging", "network", "policy", "seed"),
+    code=(calibration, trials, verifier),
+)
+def calibrate(
+    work: Work, settings: Settings, splits: Output, pairs: Output, trained: Output
+) -> str:
+    """A verifier: the network with a calibration for each number of references."""
+    network = build_network(settings.network, settings.seed)
+    network.load_state_dict(load_tensors((trained / "network.safetensors").read_bytes()))
+    table = read_pairs(pairs, "calibration")
+    signatures = signature_set(settings, IMAGES.read(splits / "images.parquet"), table)
+    vectors = embed(network.eval(), signatures.canvases)
+    single = single_trials(table, pair_distances(table, signatures.ids, vectors))
+    fitted = [calibration.calibrate(single, settings.policy)]
+    for n in REFERENCES[1:]:
+        fused = fused_trials(table, signatures.ids, vectors, n, settings.seed)
+        try:
+            fitted.append(calibration.calibrate(fused, settings.policy))
+        except CalibrationError as error:
+            work.log(f"No calibration for {n} references: {error}")
+    made = Verifier(
+        network,
+        settings.network,
+        settings.imaging,
+        settings.policy,
+        tuple(fitted),
+        provenance={
+            **work.provenance,
+            "data_fingerprint": splits.key,
+            "training_fingerprint": trained.key,
+        },
+        background={"distances": histogram_of(single)},
+    )
+    made.save(work.into)
+    rows = "\n".join(
+        f"| {c.n_references} | {c.accept_at:.3f} | {c.reject_at:.3f} | {c.threshold:.3f} | "
+        f"{c.lowest:.1f} … {c.highest:.1f} |"
+        for c in fitted
+    )
+    return (
+        "## Thresholds on distance\n\n"
+        "| references | accept at or below | reject above | equal error | log10 LR within |\n"
+        f"| --- | --- | --- | --- | --- |\n{rows}\n"
+    )

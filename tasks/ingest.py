@@ -1,0 +1,85 @@
+"""Ingest: get the sources onto disk and list every file with its checksum."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+from prefect.tasks import exponential_backoff
+
+from siamese import handwriting
+from siamese.config import Settings, SourceSettings
+from siamese.files import fingerprint, sha256_of_file, write_json
+from siamese.sources import SourceUnreachable, fetch_and_read, kaggle, layouts, manifest, synthetic
+from siamese.tables import FILES
+from tasks.stage import Work, stage
+
+
+def _sources_fingerprint(parameters: dict[str, Any]) -> str:
+    """Content of all that is on disk already; what is generated is named by its recipe."""
+    settings: Settings = parameters["settings"]
+    return fingerprint([_content_of(source) for source in settings.sources])
+
+
+def _content_of(source: SourceSettings) -> object:
+    if source.path is None or not source.path.exists():
+        return source.kind
+    root = source.path if source.path.is_dir() else source.path.parent
+    found = sorted(path for path in root.rglob("*") if path.is_file())
+    return [(str(path.relative_to(root)), sha256_of_file(path)) for path in found]
+
+
+def _network_failed(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
+    """Only what may work the next time is tried again."""
+    return isinstance(state.result(raise_on_failure=False), SourceUnreachable)
+
+
+@stage(
+    "ingest",
+    sections=("sources", "seed"),
+    code=(handwriting, kaggle, layouts, manifest, synthetic),
+    outside=_sources_fingerprint,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=5),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_network_failed,
+)
+def ingest(work: Work, settings: Settings) -> str:
+    """Files of all sources, one row a file; writers are named ``source:writer``."""
+    rows: list[dict[str, str]] = []
+    facts: dict[str, Any] = {}
+    for source in settings.sources:
+        work.log(f"Reading the {source.label} source.")
+        listing = fetch_and_read(source, settings.data_dir.resolve() / "raw", settings.seed)
+        tell = work.progress(f"Checksums of {source.label}")
+        for number, image in enumerate(listing.images, start=1):
+            path = listing.root / image.path
+            rows.append(
+                {
+                    "image_id": sha256_of_file(path),
+                    "path": str(path.resolve()),
+                    "writer": f"{source.label}:{image.writer}",
+                    "kind": image.kind,
+                    "source": source.label,
+                    "part": image.part,
+                }
+            )
+            tell(number, len(listing.images))
+        facts[source.label] = {
+            "protocol": asdict(listing.protocol) if listing.protocol else None,
+            "published_pairs": [asdict(pairs) for pairs in listing.published_pairs],
+            "unread": listing.unread,
+        }
+    frame = pd.DataFrame(rows).drop_duplicates("path")
+    FILES.write(frame, work.into / "files.parquet", work.provenance)
+    write_json(work.into / "sources.json", facts)
+    by_source = frame.groupby(["source", "kind"], observed=True).size().unstack(fill_value=0)
+    return f"## Files by source and kind\n\n{_markdown(by_source)}\n"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    head = ["source", *map(str, table.columns)]
+    lines = [head, ["---"] * len(head)]
+    lines += [[str(index), *map(str, row)] for index, row in table.iterrows()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

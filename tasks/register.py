@@ -1,0 +1,225 @@
+"""Register: the verifier as an MLflow model version, with all that is known of it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.metadata
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import requests
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from mlflow.tracking import MlflowClient
+from PIL import Image
+from prefect.tasks import exponential_backoff
+
+import siamese
+from siamese import handwriting
+from siamese.config import Settings
+from siamese.files import read_json, write_json
+from siamese.tables import IMAGES
+from siamese.training import Epoch
+from siamese.verifier import Verifier
+from tasks import pyfunc_model, tracking
+from tasks.evaluate import read_evaluations, splits_table
+from tasks.stage import Output, Work, stage
+
+_REQUIREMENTS = (
+    "mlflow", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pandera",
+    "pyarrow", "Pillow", "pydantic-settings", "safetensors", "matplotlib",
+)  # fmt: skip
+_LOADING_LOGS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+
+
+class RegistrationRefused(RuntimeError):
+    """The model may not be registered; the message says why."""
+
+
+def _registry(parameters: dict[str, Any]) -> str:
+    settings: Settings = parameters["settings"]
+    return tracking.tracking_uri(settings)
+
+
+def _server_away(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, MlflowException | requests.exceptions.RequestException)
+
+
+@stage(
+    "register",
+    sections=("tracking",),
+    code=(pyfunc_model,),
+    outside=_registry,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=5),
+    retry_condition_fn=_server_away,
+)
+def register(
+    work: Work, settings: Settings, splits: Output, trained: Output, evaluated: Output
+) -> str:
+    """A model version; the first one is champion, later ones are challengers.
+
+    Raises
+    ------
+    RegistrationRefused : the background probe found the paper on what the network sees.
+    """
+    probes = read_json(evaluated / "probes.json")
+    if not probes["healthy"]:
+        raise RegistrationRefused(
+            "The background probe tells genuine from forged on what the network sees (AUC "
+            f"{probes['background_seen']['value']:.2f}): the paper leaks, so the model is not "
+            "registered."
+        )
+    client = tracking.connect(settings)
+    record = work.into / "run.json"
+    run_id = _training_run(client, trained)
+    if run_id and not record.is_file():
+        write_json(record, {"run_id": run_id})
+    with tracking.run_of(client, record, f"register-{evaluated.key[:8]}", {}) as run_id:
+        _log_results(splits, trained, evaluated, probes)
+        version = _log_model(evaluated, settings.tracking.model)
+    client.set_tag(run_id, "registered_version", version)
+    alias = _describe(client, settings.tracking.model, version, evaluated, splits, trained)
+    work.log(f"Registered {settings.tracking.model} version {version} as {alias}.")
+    write_json(
+        work.into / "registered.json",
+        {"model": settings.tracking.model, "version": version, "alias": alias, "run_id": run_id},
+    )
+    return (
+        f"## Registered\n\n`{settings.tracking.model}` version {version}, alias {alias}, "
+        f"run `{run_id}`.\n"
+    )
+
+
+def _training_run(client: MlflowClient, trained: Output) -> str:
+    """The run that the training logged to, when it is here and no version came of it yet."""
+    run_id = str(read_json(trained / "run.json")["run_id"])
+    if not tracking.exists(client, run_id):
+        return ""
+    return "" if "registered_version" in client.get_run(run_id).data.tags else run_id
+
+
+def _log_results(
+    splits: Output, trained: Output, evaluated: Output, probes: dict[str, Any]
+) -> None:
+    images = IMAGES.read(splits / "images.parquet")
+    run = mlflow.active_run()
+    if run is not None and "loss" not in run.data.metrics:
+        for epoch in read_json(trained / "history.json")["epochs"]:
+            tracking.log_epoch(Epoch(**epoch))
+    if run is not None and run.inputs is not None and not run.inputs.dataset_inputs:
+        tracking.log_dataset(images, splits_table(splits), splits.key)
+    for one in read_evaluations(evaluated):
+        for name, figure in one.figures.items():
+            for suffix, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
+                mlflow.log_metric(f"test_{one.n_references}ref_{name}{suffix}", value)
+    for name in ("background_seen", "background_raw", "questioned_only"):
+        mlflow.log_metric(f"probe_{name}_auc", probes[name]["value"])
+    for picture in sorted((evaluated / "figures").glob("*.png")):
+        mlflow.log_artifact(str(picture), "figures")
+    mlflow.log_artifact(str(trained / "training.png"), "figures")
+    for name in ("model_card.md", "evaluation.json", "probes.json"):
+        mlflow.log_artifact(str(evaluated / name))
+
+
+def _log_model(evaluated: Output, name: str) -> str:
+    verifier = Verifier.load(evaluated / "verifier")
+    example = _example()
+    made = verifier.compare(*_decoded(example))
+    answer = pd.DataFrame(
+        [
+            {
+                "decision": made.decision,
+                "reason": made.reason,
+                "detail": made.detail,
+                "distance": made.distance,
+                "p_genuine": made.p_genuine,
+                "log10_lr": made.log10_lr,
+            }
+        ]
+    )
+    with _quiet():
+        info = mlflow.pyfunc.log_model(
+            name="verifier",
+            python_model=str(Path(str(pyfunc_model.__file__))),
+            artifacts={"verifier": str(evaluated / "verifier")},
+            code_paths=[str(Path(str(siamese.__file__)).parent)],
+            signature=infer_signature(example, answer),
+            input_example=example,
+            registered_model_name=name,
+            pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in _REQUIREMENTS],
+        )
+    return str(info.registered_model_version)
+
+
+def _example() -> pd.DataFrame:
+    """Two genuine signatures of an invented writer, as base64 PNG."""
+    rng = np.random.default_rng(1)
+    plan = handwriting.new_writer(rng)
+    texts = []
+    for _ in range(2):
+        drawn = handwriting.draw(handwriting.genuine_variant(plan, rng), rng)
+        out = io.BytesIO()
+        drawn.resize((drawn.width // 2, drawn.height // 2), Image.Resampling.BOX).save(out, "PNG")
+        texts.append(base64.b64encode(out.getvalue()).decode())
+    return pd.DataFrame({"reference": texts[:1], "questioned": texts[1:]})
+
+
+def _decoded(example: pd.DataFrame) -> tuple[list[bytes], bytes]:
+    row = example.iloc[0]
+    return [base64.b64decode(row["reference"])], base64.b64decode(row["questioned"])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of a few small files between the lines that matter."""
+    before = os.environ.get(_LOADING_LOGS)
+    os.environ[_LOADING_LOGS] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_LOADING_LOGS]
+        else:
+            os.environ[_LOADING_LOGS] = before
+
+
+def _describe(
+    client: MlflowClient,
+    model: str,
+    version: str,
+    evaluated: Output,
+    splits: Output,
+    trained: Output,
+) -> str:
+    """Description, tags and alias; returns the alias given."""
+    card = (evaluated / "model_card.md").read_text()
+    evaluations = read_evaluations(evaluated)
+    lines = "; ".join(
+        f"{name} {one.figures[name]} ({one.n_references} ref.)"
+        for one in evaluations
+        for name in ("eer_skilled", "eer_random")
+        if name in one.figures
+    )
+    client.update_model_version(model, version, f"On unseen writers: {lines}.\n\n{card}")
+    for name, value in {
+        "data_fingerprint": splits.key,
+        "training_fingerprint": trained.key,
+        "evaluation_fingerprint": evaluated.key,
+    }.items():
+        client.set_model_version_tag(model, version, name, value)
+    alias = "challenger" if _has_champion(client, model) else "champion"
+    client.set_registered_model_alias(model, alias, version)
+    return alias
+
+
+def _has_champion(client: MlflowClient, model: str) -> bool:
+    return "champion" in client.get_registered_model(model).aliases

@@ -1,0 +1,171 @@
+"""What every stage has in common: an output named by content, made once, whole or not there.
+
+A stage's key is the fingerprint of its inputs' keys, the config sections it reads and the
+source of the code it runs. Its files are in ``<data_dir>/stages/<stage>/<key>/``. They are
+made in a partial folder that is renamed at the end; a killed stage finds it again and goes on.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from filelock import FileLock
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.settings import get_current_settings
+from pydantic import BaseModel, ConfigDict
+
+from siamese.config import Settings
+from siamese.files import code_version, fingerprint, write_text
+
+_PROGRESS_SECONDS = 5.0
+
+
+class Output(BaseModel):
+    """A finished stage: its name, its key, and the folder its files are in."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    key: str
+    path: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage is given to work with.
+
+    into : the folder to write to. provenance : goes into every file. log : a sentence to
+    whoever watches.
+    """
+
+    into: Path
+    provenance: dict[str, Any]
+    log: Callable[[str], None]
+
+    def progress(self, what: str) -> Callable[[int, int], None]:
+        """A function of (done, total) that now and then says how far, and how long still."""
+        started = last = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if done < total and now - last < _PROGRESS_SECONDS:
+                return
+            last = now
+            left = (now - started) / max(done, 1) * (total - done)
+            tail = f", about {duration(left)} left" if done < total else ""
+            self.log(f"{what}: {done:,} of {total:,}{tail}")
+
+        return tell
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(75), duration(8)
+    ('1 min 15 s', '8 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def stage(
+    name: str,
+    *,
+    sections: Sequence[str],
+    code: Sequence[ModuleType],
+    outside: Callable[[dict[str, Any]], str] = lambda parameters: "",
+    **options: Any,
+) -> Callable[[Callable[..., str]], Task[..., Output]]:
+    """Make a Prefect task of ``function(work, settings, *inputs) -> summary``.
+
+    Parameters
+    ----------
+    sections : fields of the settings that the stage reads; others do not change its key.
+    code : modules whose source changes the result; the task's own is added.
+    outside : fingerprint of what the stage reads that no other stage made.
+    options : for Prefect (retries and the like).
+
+    The task is called as ``function(settings, *inputs)`` and returns an :class:`Output`.
+    The summary, in Markdown, becomes the stage's artifact.
+    """
+
+    def decorate(function: Callable[..., str]) -> Task[..., Output]:
+        own = sys.modules[function.__module__]
+        version = code_version(own, *code)
+        signature = inspect.signature(function)
+        without_work = signature.replace(parameters=list(signature.parameters.values())[1:])
+
+        def key_of(parameters: dict[str, Any]) -> str:
+            settings: Settings = parameters["settings"]
+            inputs = {
+                parameter: value.key if isinstance(value, Output) else str(value)
+                for parameter, value in parameters.items()
+                if parameter != "settings"
+            }
+            config = settings.model_dump(mode="json", include=set(sections))
+            return fingerprint(name, inputs, config, version, outside(parameters))
+
+        def folder_of(parameters: dict[str, Any]) -> Path:
+            settings: Settings = parameters["settings"]
+            return settings.data_dir.resolve() / "stages" / name / key_of(parameters)
+
+        def cache_key(context: Any, parameters: dict[str, Any]) -> str:  # noqa: ARG001
+            folder = folder_of(parameters)
+            key = fingerprint(str(folder))
+            if not folder.is_dir():
+                # What Prefect remembers of files that have since been removed is worth nothing.
+                storage = get_current_settings().results.local_storage_path
+                (Path(storage) / key).unlink(missing_ok=True)
+            return key
+
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Output:
+            parameters = dict(without_work.bind(*args, **kwargs).arguments)
+            settings: Settings = parameters["settings"]
+            folder = folder_of(parameters)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_name(f".{folder.name}.lock")):
+                if not folder.is_dir():
+                    partial = folder.with_name(f".{folder.name}.partial")
+                    partial.mkdir(exist_ok=True)
+                    provenance = {
+                        "stage": name,
+                        "fingerprint": folder.name,
+                        "config": settings.model_dump(mode="json", include=set(sections)),
+                        "code_version": version,
+                        "seed": settings.seed,
+                    }
+                    work = Work(partial, provenance, get_run_logger().info)
+                    write_text(partial / "summary.md", function(work, **parameters))
+                    partial.rename(folder)
+            create_markdown_artifact(
+                markdown=(folder / "summary.md").read_text(),
+                key=name.replace("_", "-"),
+                description=f"{name}, output in {folder}",
+            )
+            return Output(stage=name, key=folder.name, path=folder)
+
+        run.__signature__ = without_work  # type: ignore[attr-defined]
+        return task(
+            name=name,
+            persist_result=True,
+            result_serializer="json",
+            cache_policy=CacheKeyFnPolicy(cache_key_fn=cache_key),
+            **options,
+        )(run)
+
+    return decorate

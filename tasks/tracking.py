@@ -1,0 +1,109 @@
+"""MLflow: where it is, and what goes into a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from siamese.config import Settings
+from siamese.files import read_json, write_json
+from siamese.training import Epoch
+
+
+def tracking_uri(settings: Settings) -> str:
+    """``MLFLOW_TRACKING_URI``, else the setting, else SQLite in the data folder."""
+    default = f"sqlite:///{settings.data_dir.resolve() / 'mlflow' / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or settings.tracking.uri or default
+
+
+def artifact_root(settings: Settings) -> Path:
+    """Where artifacts lie when there is no tracking server to keep them."""
+    return settings.data_dir.resolve() / "mlflow" / "artifacts"
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """Point MLflow at its store, make the experiment if need be, and return a client."""
+    uri = tracking_uri(settings)
+    local = uri.startswith("sqlite:///")
+    if local:
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = MlflowClient()
+    name = settings.tracking.experiment
+    if client.get_experiment_by_name(name) is None:
+        client.create_experiment(
+            name, artifact_location=artifact_root(settings).as_uri() if local else None
+        )
+    mlflow.set_experiment(name)
+    return client
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as MLflow parameters: dotted names, values as text."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = str(value)
+    return found
+
+
+def exists(client: MlflowClient, run_id: str) -> bool:
+    """Is there such a run, not deleted?"""
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException:
+        return False
+
+
+@contextmanager
+def run_of(
+    client: MlflowClient, record: Path, name: str, parameters: dict[str, str]
+) -> Iterator[str]:
+    """The run that ``record`` names, or a new one that it names from then on.
+
+    A run that was killed goes on as the same run. It ends as finished, or as failed when
+    the body raises.
+    """
+    run_id = read_json(record)["run_id"] if record.is_file() else ""
+    if run_id and exists(client, run_id):
+        client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+            yield run_id
+        return
+    with mlflow.start_run(run_name=name, log_system_metrics=False) as run:
+        mlflow.log_params(parameters)
+        write_json(record, {"run_id": run.info.run_id})
+        yield run.info.run_id
+
+
+def log_epoch(epoch: Epoch) -> None:
+    """One point of each curve, in the active run."""
+    mlflow.log_metrics(
+        {
+            name: value
+            for name, value in vars(epoch).items()
+            if name != "step" and value == value  # nan has no point  # noqa: PLR0124
+        },
+        step=epoch.step,
+    )
+
+
+def log_dataset(images: pd.DataFrame, splits: pd.DataFrame, fingerprint: str) -> None:
+    """The images table as the active run's dataset: its digest and its writers by split."""
+    table = images.merge(splits, on="writer")[["image_id", "writer", "kind", "source", "split"]]
+    name = "+".join(sorted(table["source"].unique()))
+    dataset = from_pandas(table, name=name, digest=fingerprint)
+    mlflow.log_input(dataset, context="training")

@@ -1,0 +1,100 @@
+"""Train: the Siamese network on training writers, selected on calibration writers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+from safetensors.torch import save as save_tensors
+
+from siamese import augment, loss, metrics, model, sampling, training
+from siamese.config import Settings
+from siamese.figures import training_figure
+from siamese.files import replace_file, write_json
+from siamese.preparing import canvas_store, canvases_of
+from siamese.tables import IMAGES, WRITER_SPLITS
+from siamese.training import Epoch, SignatureSet
+from tasks import tracking
+from tasks.pairs import read_pairs
+from tasks.stage import Output, Work, duration, stage
+
+
+@stage(
+    "train",
+    sections=("imaging", "network", "training", "seed"),
+    code=(augment, loss, metrics, model, sampling, training),
+)
+def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
+    """Weights and history; resumes from its checkpoint, in the same MLflow run."""
+    images = IMAGES.read(splits / "images.parquet")
+    training_set, held_out = (
+        signature_set(settings, images, read_pairs(pairs, name))
+        for name in ("train", "calibration")
+    )
+    client = tracking.connect(settings)
+    parameters = tracking.flat(settings.model_dump(mode="json", exclude={"tracking", "data_dir"}))
+    record = work.into / "run.json"
+    started = time.monotonic()
+    first_step = 0
+
+    def tell(epoch: Epoch) -> None:
+        nonlocal first_step
+        if epoch.step <= already:
+            first_step = epoch.step
+            return
+        tracking.log_epoch(epoch)
+        seconds = (time.monotonic() - started) / (epoch.step - first_step)
+        left = duration(seconds * (settings.training.steps - epoch.step))
+        work.log(
+            f"Training: step {epoch.step:,} of {settings.training.steps:,}, "
+            f"loss {epoch.loss:.3f}, EER on calibration writers: skilled "
+            f"{epoch.eer_skilled:.1%}, random {epoch.eer_random:.1%}, about {left} left"
+        )
+
+    with tracking.run_of(client, record, f"train-{work.into.name[1:9]}", parameters) as run_id:
+        logged = client.get_metric_history(run_id, "loss")
+        already = max((point.step for point in logged), default=0)
+        table = WRITER_SPLITS.read(splits / "splits.parquet")
+        tracking.log_dataset(images, table, splits.key)
+        trained = training.train(
+            training_set,
+            held_out,
+            settings.network,
+            settings.training,
+            settings.seed,
+            checkpoint=work.into / "checkpoint.pt",
+            on_epoch=tell,
+        )
+        with replace_file(work.into / "network.safetensors") as handle:
+            handle.write(save_tensors(trained.network.state_dict()))
+        write_json(
+            work.into / "history.json",
+            {
+                "best_step": trained.best_step,
+                "device": trained.device,
+                "epochs": [vars(epoch) for epoch in trained.history],
+            },
+        )
+        training_figure(trained.history).savefig(work.into / "training.png", dpi=110)
+    (work.into / "checkpoint.pt").unlink(missing_ok=True)
+    best = min(trained.history, key=lambda epoch: epoch.selection)
+    return (
+        f"## Training\n\nStep {trained.best_step} of {settings.training.steps} was selected on "
+        f"calibration writers: EER_skilled {best.eer_skilled:.1%}, EER_random "
+        f"{best.eer_random:.1%}. Device: {trained.device}. MLflow run `{run_id}`.\n"
+    )
+
+
+def signature_set(settings: Settings, images: pd.DataFrame, pairs: pd.DataFrame) -> SignatureSet:
+    """All signatures that a pairs table names, with their canvases."""
+    named = set(pairs["reference_id"]) | set(pairs["questioned_id"])
+    mine = images[images["image_id"].isin(named)].sort_values("image_id")
+    store = canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
+    files = [(row.image_id, Path(row.path)) for row in mine.itertuples()]
+    return SignatureSet(
+        canvases_of(files, settings.imaging, store, workers=settings.scoring.workers),
+        mine["writer"].to_numpy(dtype=str),
+        (mine["kind"] == "genuine").to_numpy(),
+        mine["image_id"].to_numpy(dtype=str),
+    )
