@@ -167,8 +167,7 @@ class _Run:
         self.settings, self.seed, self.device, self.step = settings, seed, device, 0
         self.network = build_network(network, seed).to(device).train()
         self.average = AveragedModel(
-            self.network,
-            multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY),, use_buffers=True
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY), use_buffers=True
         )
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
