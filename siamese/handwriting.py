@@ -95,8 +95,8 @@ def genuine_variant(plan: Plan, rng: np.random.Generator) -> Plan:
     """The writer signs again: motor noise on targets, bends and timing; other mood and slant."""
     return replace(
         plan,
-        targets=_bent(plan.targets, rng, local=0.06, drift=0.07, slant=0.05),
-        bend=plan.bend * rng.normal(1, 0.08, len(plan.bend)) + rng.normal(0, 0.05, len(plan.bend)),
+        targets=_bent(plan.targets, rng, local=0.10, drift=0.17, slant=0.09),
+        bend=plan.bend * rng.normal(1, 0.1, len(plan.bend)) + rng.normal(0, 0.06, len(plan.bend)),
         overlap=float(np.clip(plan.overlap + rng.normal(0, 0.025), 0.25, 0.7)),
         sigma=float(np.clip(plan.sigma + rng.normal(0, 0.015), 0.2, 0.5)),
         pressure=float(np.clip(plan.pressure + rng.normal(0, 0.06), 0.5, 1.0)),
@@ -108,14 +108,15 @@ def skilled_forgery(plan: Plan, rng: np.random.Generator) -> Plan:
     """Somebody copies the shape from the paper: slow, trembling, off in its proportions."""
     skill = rng.uniform(0.0, 1.0)  # 1: practised
     copied = _bent(
-        plan.targets, rng, local=0.10 - 0.02 * skill, drift=0.24 - 0.10 * skill, slant=0.10
+        plan.targets, rng, local=0.11 - 0.02 * skill, drift=0.20 - 0.05 * skill, slant=0.10
     )
-    zones = np.where(copied[:, 1:] < -1.0, rng.normal(1, 0.14), rng.normal(1, 0.08))
-    copied = copied * np.concatenate([np.full_like(zones, rng.normal(1, 0.09)), zones], axis=1)
+    zones = np.where(copied[:, 1:] < -1.0, rng.normal(1, 0.08), rng.normal(1, 0.05))
+    copied = copied * np.concatenate([np.full_like(zones, rng.normal(1, 0.06)), zones], axis=1)
     return replace(
         plan,
         targets=copied,
-        bend=plan.bend * rng.normal(0.8, 0.2, len(plan.bend)) + rng.normal(0, 0.12, len(plan.bend)),
+        bend=plan.bend * rng.normal(0.88, 0.12, len(plan.bend))
+        + rng.normal(0, 0.08, len(plan.bend)),
         overlap=float(rng.uniform(0.05, 0.2) + 0.1 * skill),
         sigma=float(rng.uniform(0.2, 0.3)),
         pressure=float(np.clip(plan.pressure + rng.normal(0.05, 0.08), 0.5, 1.0)),

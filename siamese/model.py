@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,8 +56,10 @@ class SignatureNet(nn.Module):
 
     def forward(self, canvases: Tensor) -> Tensor:
         x = self.blocks(self.stem(canvases))  # (B, C, H/2^n, W/2^n)
-        x = F.adaptive_avg_pool2d(x, (1, self.strips)).flatten(1)  # (B, C * strips)
-        return F.normalize(self.project(x), dim=1)  # (B, E)
+        # In float32 even under autocast: a bfloat16 vector is off unit length by up to 1 %.
+        with torch.autocast(x.device.type, enabled=False):
+            x = F.adaptive_avg_pool2d(x.float(), (1, self.strips)).flatten(1)  # (B, C * strips)
+            return F.normalize(self.project(x), dim=1)  # (B, E)
 
 
 def build_network(settings: NetworkSettings, seed: int) -> SignatureNet:
@@ -64,6 +67,21 @@ def build_network(settings: NetworkSettings, seed: int) -> SignatureNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SignatureNet(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def save_weights(network: SignatureNet) -> bytes:
+    """The weights as safetensors."""
+    data: bytes = save(
+        {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    )
+    return data
+
+
+def load_network(weights: bytes, settings: NetworkSettings) -> SignatureNet:
+    """The network that :func:`save_weights` saved, ready to embed."""
+    network = build_network(settings, seed=0)
+    network.load_state_dict(load(weights))
+    return network.eval()
 
 
 def choose_device(wanted: str) -> torch.device:

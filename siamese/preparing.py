@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from joblib import Parallel, delayed
 
 from siamese import imaging
 from siamese.config import ImagingSettings
@@ -78,9 +77,10 @@ def _mapped(
     if workers == 1 or len(chunks) < 2:
         yield from (_prepare_chunk(chunk, settings) for chunk in chunks)
         return
-    # Not fork: the parent runs threads (torch, Prefect), which a forked child would inherit locked.
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        yield from pool.map(_prepare_chunk, chunks, [settings] * len(chunks))
+    # joblib's processes are neither forked from this threaded one nor import the user's script.
+    yield from Parallel(n_jobs=workers, return_as="generator")(
+        delayed(_prepare_chunk)(chunk, settings) for chunk in chunks
+    )
 
 
 def _prepare_chunk(

@@ -106,7 +106,7 @@ def train(
         on_epoch(epoch)
     canvases = torch.from_numpy(training_set.canvases).to(device)
     writers = torch.from_numpy(writer_ids).to(device)
-    genuine = torch.from_numpy(training_set.genuine).to(device)
+    genuine = torch.from_numpy(training_set.genuine.copy()).to(device)
 
     totals, images, started = torch.zeros(4), 0, time.perf_counter()
     for step in range(run.step, settings.steps):

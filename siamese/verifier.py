@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from siamese import imaging, model
 from siamese.calibration import Calibration, p_genuine
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
-from siamese.model import SignatureNet, build_network
+from siamese.model import SignatureNet, load_network, save_weights
 from siamese.training import embed
 from siamese.trials import fuse
 
@@ -76,9 +74,7 @@ class Verifier:
 
     def weights(self) -> bytes:
         """The network as safetensors."""
-        state = self.network.state_dict()
-        data: bytes = save_tensors({k: v.contiguous().cpu() for k, v in state.items()})
-        return data
+        return save_weights(self.network)
 
     def calibration(self, n_references: int) -> Calibration:
         """The calibration for a number of references, or for the next smaller one."""
@@ -141,10 +137,8 @@ class Verifier:
         if sha256_of(weights) != facts["weights_sha256"]:
             raise VerifierError(f"The weights in {folder} are not those that were saved there.")
         settings = NetworkSettings(**facts["network"])
-        network = build_network(settings, seed=0)
-        network.load_state_dict(load_tensors(weights))
         return Verifier(
-            network.eval(),
+            load_network(weights, settings),
             settings,
             ImagingSettings(**facts["imaging"]),
             PolicySettings(**facts["policy"]),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from safetensors.torch import load as load_tensors
-
 from siamese import calibration, trials, verifier
 from siamese.calibration import CalibrationError
 from siamese.config import Settings
 from siamese.figures import histogram_of
-from siamese.model import build_network
+from siamese.model import load_network
 from siamese.tables import IMAGES
 from siamese.training import embed
 from siamese.trials import fused_trials, pair_distances, single_trials
@@ -30,11 +28,10 @@ def calibrate(
     work: Work, settings: Settings, splits: Output, pairs: Output, trained: Output
 ) -> str:
     """A verifier: the network with a calibration for each number of references."""
-    network = build_network(settings.network, settings.seed)
-    network.load_state_dict(load_tensors((trained / "network.safetensors").read_bytes()))
+    network = load_network((trained / "network.safetensors").read_bytes(), settings.network)
     table = read_pairs(pairs, "calibration")
     signatures = signature_set(settings, IMAGES.read(splits / "images.parquet"), table)
-    vectors = embed(network.eval(), signatures.canvases)
+    vectors = embed(network, signatures.canvases)
     single = single_trials(table, pair_distances(table, signatures.ids, vectors))
     fitted = [calibration.calibrate(single, settings.policy)]
     for n in REFERENCES[1:]:

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import save as save_tensors
 
 from siamese import augment, loss, metrics, model, sampling, training
 from siamese.config import Settings
 from siamese.figures import training_figure
 from siamese.files import replace_file, write_json
+from siamese.model import save_weights
 from siamese.preparing import canvas_store, canvases_of
 from siamese.tables import IMAGES, WRITER_SPLITS
 from siamese.training import Epoch, SignatureSet
@@ -67,7 +67,7 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
             on_epoch=tell,
         )
         with replace_file(work.into / "network.safetensors") as handle:
-            handle.write(save_tensors(trained.network.state_dict()))
+            handle.write(save_weights(trained.network))
         write_json(
             work.into / "history.json",
             {

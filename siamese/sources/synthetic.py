@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from PIL import Image
 
 from siamese import handwriting
@@ -27,18 +28,18 @@ def fetch(settings: SourceSettings, cache: Path, seed: int) -> Path:
         return folder
     partial = folder.with_name(f".{name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    rows = [
-        row
-        for writer in range(1, settings.writers + 1)
-        for row in _write_writer(partial, writer, settings.images, seed)
-    ]
+    writers = range(1, settings.writers + 1)
+    made = Parallel(n_jobs=-1)(
+        delayed(_write_writer)(partial, settings.images, seed, writer) for writer in writers
+    )
+    rows = [row for writer_rows in made for row in writer_rows]
     _write_csv(partial / "manifest.csv", ("path", "writer", "kind"), rows)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return folder
 
 
-def _write_writer(root: Path, writer: int, images: int, seed: int) -> list[tuple[str, str, str]]:
+def _write_writer(root: Path, images: int, seed: int, writer: int) -> list[tuple[str, str, str]]:
     rng = np.random.default_rng((seed, writer))
     plan = handwriting.new_writer(rng)
     rows = []
