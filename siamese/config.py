@@ -133,9 +133,9 @@ class TrainingSettings(Section):
     """The training run."""
 
     steps: int = Field(2000, ge=1, description="optimiser steps")
-    writers_per_batch: int = Field(10, ge=2, description="writers in a batch")
-    genuine_per_writer: int = Field(4, ge=2, description="genuine images of each in a batch")
-    forgeries_per_writer: int = Field(4, ge=0, description="skilled forgeries of each in a batch")
+    writers_per_batch: int = Field(16, ge=2, description="writers in a batch")
+    genuine_per_writer: int = Field(3, ge=2, description="genuine images of each in a batch")
+    forgeries_per_writer: int = Field(2, ge=0, description="skilled forgeries of each in a batch")
     margin_genuine: float = Field(0.2, ge=0, lt=2, description="genuine pairs closer cost nothing")
     margin_forgery: float = Field(1.0, gt=0, le=2, description="forgery pairs farther cost nothing")
     skilled_weight: float = Field(1.0, ge=0, description="weight of the skilled term")

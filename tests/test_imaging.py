@@ -1,0 +1,160 @@
+"""Imaging: any picture becomes a canvas or a reason, and nothing of the paper stays."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from siamese import imaging
+from siamese.config import ImagingSettings
+
+SETTINGS = ImagingSettings()
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def signature(size: tuple[int, int] = (400, 160), paper: int = 240, ink: int = 20) -> Image.Image:
+    image = Image.new("L", size, paper)
+    pen = ImageDraw.Draw(image)
+    w, h = size
+    pen.line(
+        [(w * 0.1, h * 0.7), (w * 0.3, h * 0.2), (w * 0.5, h * 0.8), (w * 0.9, h * 0.3)],
+        fill=ink,
+        width=max(2, h // 30),
+    )
+    return image
+
+
+def test_good_signature_is_ok_and_fills_the_canvas() -> None:
+    canvas = imaging.prepare(encoded(signature()), SETTINGS)
+    assert canvas.quality == "ok"
+    assert canvas.pixels.shape == (SETTINGS.height, SETTINGS.width)
+    top, bottom, left, right = imaging.ink_box(canvas.pixels)
+    wide, high = right - left, bottom - top
+    assert max(wide / SETTINGS.width, high / SETTINGS.height) > 0.9
+
+
+@given(paper=st.integers(170, 255), ink=st.integers(0, 90), noise=st.integers(0, 6))
+@settings(max_examples=25, deadline=None)
+def test_nothing_of_the_paper_or_the_pens_tone_is_left(paper: int, ink: int, noise: int) -> None:
+    plain = imaging.prepare(encoded(signature()), SETTINGS).pixels
+    grey = np.asarray(signature(paper=paper, ink=ink), np.int16)
+    rng = np.random.default_rng(0)
+    noisy = np.clip(grey + rng.integers(-noise, noise + 1, grey.shape), 0, 255).astype(np.uint8)
+    canvas = imaging.prepare(encoded(Image.fromarray(noisy)), SETTINGS).pixels
+    # The same strokes; the rim of a stroke may move by a pixel.
+    assert ((canvas > 0) != (plain > 0)).mean() < 0.02
+    assert canvas[:6].max() == plain[:6].max() == 0
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0, 3.5])
+def test_scan_size_does_not_matter(scale: float) -> None:
+    large = signature((round(400 * scale), round(160 * scale)))
+    a = imaging.prepare(encoded(signature()), SETTINGS).pixels.astype(float)
+    b = imaging.prepare(encoded(large), SETTINGS).pixels.astype(float)
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.85
+
+
+@pytest.mark.parametrize(
+    ("form", "mode"),
+    [
+        ("PNG", "L"),
+        ("PNG", "RGB"),
+        ("PNG", "P"),
+        ("JPEG", "L"),
+        ("JPEG", "CMYK"),
+        ("TIFF", "L"),
+        ("BMP", "RGB"),
+        ("WEBP", "RGB"),
+    ],
+)
+def test_formats_and_modes_agree(form: str, mode: str) -> None:
+    a = imaging.prepare(encoded(signature()), SETTINGS)
+    b = imaging.prepare(encoded(signature().convert(mode), form), SETTINGS)
+    assert b.quality == "ok"
+    assert ((a.pixels > 0) != (b.pixels > 0)).mean() < 0.03
+
+
+def test_sixteen_bits_are_scaled() -> None:
+    deep = Image.fromarray((np.asarray(signature(), np.uint16) * 257).astype(np.uint16))
+    assert imaging.prepare(encoded(deep), SETTINGS).quality == "ok"
+
+
+def test_transparent_ground_is_white() -> None:
+    ink = signature()
+    clear = Image.merge("RGBA", [ink, ink, ink, ink.point(lambda v: 255 if v < 100 else 0)])
+    assert imaging.prepare(encoded(clear), SETTINGS).quality == "ok"
+
+
+def test_exif_orientation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = signature().rotate(90, expand=True)
+    canvas = imaging.prepare(encoded(turned, "JPEG", exif=exif.tobytes()), SETTINGS)
+    assert (canvas.width, canvas.height) == (400, 160)
+
+
+@pytest.mark.parametrize(
+    ("data", "quality"),
+    [
+        (b"", "unreadable"),
+        (b"not a picture", "unreadable"),
+        (encoded(signature())[:200], "unreadable"),
+        (encoded(Image.new("L", (300, 100), 250)), "blank"),
+        (encoded(Image.new("L", (300, 100), 0)), "blank"),
+        (encoded(signature((300, 100)).resize((10, 5))), "too_small"),
+        (encoded(Image.new("L", (1, 1), 0)), "blank"),
+        (encoded(Image.eval(signature(), lambda v: 255 - v)), "overfull"),
+    ],
+)
+def test_bad_pictures_get_a_reason(data: bytes, quality: str) -> None:
+    canvas = imaging.prepare(data, SETTINGS)
+    assert canvas.quality == quality
+    assert canvas.detail.endswith(".")
+    assert not canvas.usable
+    assert not canvas.pixels.any()
+
+
+def test_limits_come_before_decoding() -> None:
+    bomb = encoded(Image.new("1", (20_000, 20_000)))
+    assert imaging.prepare(bomb, SETTINGS).quality == "too_large"
+    tight = ImagingSettings(max_bytes=100)
+    assert imaging.prepare(encoded(signature()), tight).quality == "too_large"
+
+
+def test_cut_off_and_scattered_ink_is_noticed_but_kept() -> None:
+    cut = signature().crop((0, 0, 400, 60))
+    ImageDraw.Draw(cut).line([(50, 59), (300, 59)], fill=10, width=3)
+    assert imaging.prepare(encoded(cut), SETTINGS).quality == "clipped"
+    apart = Image.new("L", (1200, 160), 240)
+    apart.paste(signature((250, 160)), (0, 0))
+    apart.paste(signature((250, 160)), (950, 0))
+    found = imaging.prepare(encoded(apart), SETTINGS)
+    assert (found.quality, found.usable) == ("scattered", True)
+
+
+def test_perceptual_hash_sees_through_encoding() -> None:
+    jpeg = encoded(signature(), "JPEG", quality=80)
+    hashes = {
+        imaging.perceptual_hash(imaging.prepare(data, SETTINGS).pixels)
+        for data in (encoded(signature()), encoded(signature(), "BMP"))
+    }
+    assert len(hashes) == 1
+    other = encoded(signature().transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    assert imaging.perceptual_hash(imaging.prepare(other, SETTINGS).pixels) not in hashes
+    assert imaging.prepare(jpeg, SETTINGS).quality == "ok"
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_crash_it(data: bytes) -> None:
+    assert imaging.prepare(b"\x89PNG\r\n\x1a\n" + data, SETTINGS).quality in imaging.QUALITIES
