@@ -22,7 +22,7 @@ from siamese.trials import Trials
 #: Okabe-Ito colours: told apart by the colour-blind, and on light and dark.
 COLOURS = {"genuine": "#009E73", "skilled_forgery": "#D55E00", "random_forgery": "#0072B2"}
 _NAMES = {"genuine": "genuine", "skilled_forgery": "skilled forgery", "random_forgery": "random"}
-_TICKS = [0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6]
+_TICKS = [0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9]
 #: Stands in for the page's own text colour in SVG.
 _INK = "#010203"
 
@@ -183,7 +183,7 @@ def _new(x: str, y: str, size: tuple[float, float] = (5.6, 4.4)) -> tuple[Figure
 
 
 def _deviates(far: float, frr: float) -> tuple[list[float], list[float]]:
-    clipped = np.clip([far, frr], _TICKS[0], 0.7)
+    clipped = np.clip([far, frr], _TICKS[0], _TICKS[-1])
     return [float(norm.ppf(clipped[0]))], [float(norm.ppf(clipped[1]))]
 
 
@@ -191,7 +191,7 @@ def _plot_det(
     axes: Axes, far: Sequence[float] | npt.NDArray[np.float64],
     frr: Sequence[float] | npt.NDArray[np.float64], colour: str, name: str,
 ) -> None:  # fmt: skip
-    x, y = (norm.ppf(np.clip(values, _TICKS[0], 0.7)) for values in (far, frr))
+    x, y = (norm.ppf(np.clip(values, _TICKS[0], _TICKS[-1])) for values in (far, frr))
     axes.plot(x, y, color=colour, label=name)
     ticks = norm.ppf(_TICKS)
     labels = [f"{tick:.1%}" if tick < 0.01 else f"{tick:.0%}" for tick in _TICKS]

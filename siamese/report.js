@@ -105,6 +105,7 @@
             continue;
           }
           const cell = element("td", column.show(row[column.name]), column.numeric ? "number" : "");
+          if (column.name === "claim_id") cell.className = "id";
           if (column.name === "decision") cell.className = `badge ${row.decision}`;
           if (column.name === "reason") cell.append(element("div", row.reason_detail ?? "", "small"));
           line.append(cell);
