@@ -198,33 +198,38 @@ def ui(
 
 
 @app.command()
-def serve(config: Config = None, set_: Set = None, data_dir: DataDir = None) -> None:
-    """Run the nightly schedule from this process, with no work pool; Ctrl-C ends it.
+def serve(
+    port: Annotated[int, typer.Option(help="Port of the Prefect server that is started.")] = 4200,
+    config: Config = None,
+    set_: Set = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Retrain every night from this process, with no work pool; Ctrl-C ends it.
 
-    Needs a Prefect server: start one with `prefect server start` and set PREFECT_API_URL.
+    Starts a Prefect server on this machine, or uses the one that PREFECT_API_URL names. When
+    is schedule.cron and schedule.timezone.
     """
     settings = _settings(config, set_, data_dir)
     _prefect(settings)
-    from prefect.schedules import Cron
-    from prefect.settings import get_current_settings
+    from flows.server import running_server
 
-    from flows.nightly_retrain import nightly_retrain
+    with running_server(port) as url:
+        # Only now: Prefect reads the server's address when it is imported.
+        os.environ["PREFECT_API_URL"] = url
+        from prefect.schedules import Cron
 
-    if not get_current_settings().api.url:
-        _stop(
-            "The schedule needs a Prefect server. Start one with `prefect server start`, then "
-            "`export PREFECT_API_URL=http://127.0.0.1:4200/api`, and run this again.",
-            BAD_INPUT,
+        from flows.nightly_retrain import nightly_retrain
+
+        when = f"'{settings.schedule.cron}' {settings.schedule.timezone}"
+        out.print(f"Prefect: {url.removesuffix('/api')}")
+        out.print(f"Retraining at {when}. Now instead: siamese retrain. Ctrl-C ends this.")
+        nightly_retrain.serve(
+            name="nightly",
+            schedule=Cron(settings.schedule.cron, timezone=settings.schedule.timezone),
+            parameters={"settings": settings.model_dump(mode="json")},
+            limit=1,
+            print_starting_message=False,
         )
-    out.print(
-        f"Serving nightly-retrain at '{settings.schedule.cron}' {settings.schedule.timezone}."
-    )
-    nightly_retrain.serve(
-        name="nightly",
-        schedule=Cron(settings.schedule.cron, timezone=settings.schedule.timezone),
-        parameters={"settings": settings.model_dump(mode="json")},
-        limit=1,
-    )
 
 
 @app.command()

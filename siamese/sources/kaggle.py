@@ -85,7 +85,7 @@ def _download(cache: Path) -> Path:
         return Path(kagglehub.dataset_download(HANDLE))
     except (UnauthenticatedError, KaggleApiHTTPError) as error:
         raise SourceError(
-            f"Kaggle refused access to {HANDLE}: {error} "
+            f"Kaggle refused access to {HANDLE}: {' '.join(str(error).split())} "
             f"Set KAGGLE_USERNAME and KAGGLE_KEY, {own_copy}."
         ) from error
     except DataCorruptionError as error:

@@ -1,0 +1,54 @@
+"""A Prefect server on this machine, for as long as it is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PATIENCE = 300.0  # seconds; the first start migrates the database
+
+
+class ServerFailed(RuntimeError):
+    """The Prefect server did not come up; the message says what to look at."""
+
+
+@contextmanager
+def running_server(port: int) -> Iterator[str]:
+    """The API's address: of ``PREFECT_API_URL``, else of a server started on loopback."""
+    if configured := os.environ.get("PREFECT_API_URL"):
+        yield configured
+        return
+    url = f"http://127.0.0.1:{port}/api"
+    command = [
+        sys.executable, "-m", "prefect", "server", "start",
+        "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_healthy(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerFailed(
+                f"The Prefect server ended with code {process.returncode}. Is its port taken? "
+                "Try another with --port, or look with `prefect server start`."
+            )
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise ServerFailed(f"The Prefect server did not answer at {url} in {_PATIENCE:.0f} s.")
