@@ -102,8 +102,12 @@ def assert_disjoint(images: pd.DataFrame, splits: pd.DataFrame) -> None:
 def _by_protocol(writers: list[str], source: str, protocol: Protocol) -> dict[str, str]:
     assigned: dict[str, str] = {}
     for split in SPLITS:
-        for name in parse_writers(getattr(protocol, split)):
+        text = getattr(protocol, split)
+        for name in parse_writers(text):
             writer = f"{source}:{name}"
+            # A range may have gaps; a name on its own is meant.
+            if writer not in writers and name in re.split(r"[\s,]+", text):
+                raise SplitError(f"Writer {name}, asked for in {split}, is not in {source}.")
             if assigned.setdefault(writer, split) != split:
                 raise SplitError(f"Writer {writer} is asked for in {assigned[writer]} and {split}.")
     return {writer: assigned[writer] for writer in writers if writer in assigned}

@@ -236,8 +236,11 @@ def test_split_refuses_what_would_leak() -> None:
     twice = {"s": Protocol(train="001-002", calibration="002-003", test="004")}
     with pytest.raises(SplitError, match="s:002"):
         split_writers(images, twice, SplitSettings(), 1)
+    unknown = {"s": Protocol(train="001-002", calibration="003", test="bob")}
+    with pytest.raises(SplitError, match="Writer bob, asked for in test, is not in s"):
+        split_writers(images, unknown, SplitSettings(), 1)
     with pytest.raises(SplitError, match="No writer is left for test"):
-        split_writers(images, {"s": Protocol("001", "002", "099")}, SplitSettings(), 1)
+        split_writers(images, {"s": Protocol("001", "002", "090-099")}, SplitSettings(), 1)
     same_look = images.assign(perceptual_hash="ab" * 32)
     splits = pd.DataFrame({"writer": ["s:001", "s:002"], "split": ["train", "test"]})
     with pytest.raises(SplitError, match="same picture"):

@@ -17,6 +17,7 @@ from PIL import Image
 from siamese.config import SourceSettings
 from siamese.sources import SourceError, SourceUnreachable, fetch_and_read
 
+
 def archive() -> bytes:
     """A small dataset in Kaggle's layout; noise, so that it does not compress away."""
     picture = io.BytesIO()

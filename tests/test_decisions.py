@@ -1,0 +1,160 @@
+"""Calibration, thresholds, promotion, and the verifier that carries them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamese.calibration import CalibrationError, calibrate, p_genuine, policy_thresholds
+from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
+from siamese.evaluation import Evaluation, evaluate
+from siamese.model import build_network
+from siamese.promotion import judge
+from siamese.trials import Trials
+from siamese.verifier import Verifier, VerifierError
+
+POLICY = PolicySettings(bootstrap=100)
+
+
+def trials(seed: int, shift: float = 0.5, writers: int = 12, each: int = 30) -> Trials:
+    """Genuine around 0.5, random around 1.4, skilled ``shift`` above genuine."""
+    rng = np.random.default_rng(seed)
+    distance, kind, writer = [], [], []
+    for w in range(writers):
+        own = rng.normal(0, 0.05)
+        for name, centre in (
+            ("genuine", 0.5),
+            ("skilled_forgery", 0.5 + shift),
+            ("random_forgery", 1.4),
+        ):
+            distance.append(np.clip(rng.normal(centre + own, 0.18, each), 0, 2))
+            kind += [name] * each
+            writer += [f"w{w}"] * each
+    flat = np.concatenate(distance)
+    questioned = np.array([f"q{i}" for i in range(len(flat))])
+    return Trials(1, flat, np.array(kind), np.array(writer), questioned)
+
+
+def test_nearer_means_likelier_and_bounded_by_what_was_seen() -> None:
+    made = calibrate(trials(1), POLICY)
+    ratio = made.log10_lr(np.linspace(0, 2, 50))
+    assert (np.diff(ratio) <= 0).all()
+    assert ratio[0] == made.highest == pytest.approx(np.log10(721))
+    assert ratio[-1] == made.lowest == pytest.approx(-np.log10(361))
+
+
+def test_calibration_holds_on_other_writers() -> None:
+    made = calibrate(trials(1), POLICY)
+    found = evaluate(trials(2), made, POLICY, seed=1)
+    figures = found.figures
+    assert figures["cllr"].value - figures["cllr_min"].value < 0.08
+    assert abs(figures["far_skilled"].value - figures["eer_skilled"].value) < 0.06
+    assert figures["policy_far_skilled"].value < 0.10
+    assert figures["policy_frr"].value < 0.10
+    assert found.pairs == {"genuine": 360, "skilled_forgery": 360, "random_forgery": 360}
+    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+@given(st.integers(0, 50), st.floats(-0.2, 1.2), st.floats(0.01, 0.3), st.floats(0.01, 0.3))
+@settings(max_examples=40, deadline=None)
+def test_policy_is_kept_on_the_trials_it_was_fitted_on(
+    seed: int, shift: float, far: float, frr: float
+) -> None:
+    found = trials(seed, shift, writers=4, each=15)
+    policy = PolicySettings(max_far_skilled=far, max_frr=frr)
+    accept_at, reject_at, _ = policy_thresholds(found, policy)
+    skilled = found.of("skilled_forgery").distance
+    genuine = found.of("genuine").distance
+    assert accept_at <= reject_at
+    assert (skilled <= accept_at).mean() <= far + 1e-9
+    assert (genuine > reject_at).mean() <= frr + 1e-9
+
+
+def test_every_distance_gets_one_decision() -> None:
+    made = calibrate(trials(1, shift=0.2), POLICY)
+    decisions = made.decide(np.linspace(0, 2, 200)).tolist()
+    assert decisions == sorted(decisions, key=["accept", "review", "reject"].index)
+    assert set(decisions) == {"accept", "review", "reject"}
+
+
+def test_what_cannot_be_calibrated_is_said() -> None:
+    with pytest.raises(CalibrationError, match="learnt nothing"):
+        calibrate(trials(1, shift=-0.4).of("genuine", "skilled_forgery"), POLICY)
+    with pytest.raises(CalibrationError, match="needs genuine pairs and skilled"):
+        calibrate(trials(1).of("genuine", "random_forgery"), POLICY)
+
+
+@given(st.floats(-4, 4), st.floats(0.01, 0.99))
+def test_prior_and_ratio_make_the_posterior(ratio: float, prior: float) -> None:
+    found = float(p_genuine(np.array(ratio), prior))
+    odds = found / (1 - found)
+    assert odds == pytest.approx(10**ratio * prior / (1 - prior), rel=1e-6)
+
+
+# --- promotion -------------------------------------------------------------------------------
+
+
+def judged(old: Trials, new: Trials) -> tuple[bool, str]:
+    verdict = judge(old, new, calibrate(old, POLICY), calibrate(new, POLICY), resamples=200, seed=1)
+    return verdict.promote, verdict.why
+
+
+def test_clearly_better_is_promoted() -> None:
+    promote, why = judged(trials(1, 0.2), trials(1, 0.6))
+    assert promote
+    assert why.startswith("Promoted: EER_skilled differs by -")
+
+
+def test_same_and_worse_are_not_promoted() -> None:
+    same = judged(trials(1, 0.4), trials(1, 0.4))
+    worse = judged(trials(1, 0.6), trials(1, 0.2))
+    noise = judged(trials(1, 0.4), trials(2, 0.41))
+    assert not any(promote for promote, _ in (same, worse, noise))
+    assert all("not better by more than noise" in why for _, why in (same, worse, noise))
+
+
+# --- the verifier on disk --------------------------------------------------------------------
+
+
+@pytest.fixture
+def verifier() -> Verifier:
+    network = NetworkSettings(widths=(4, 8), embedding=8)
+    return Verifier(
+        build_network(network, 1).eval(),
+        network,
+        ImagingSettings(),
+        POLICY,
+        (calibrate(trials(1), POLICY),),
+        {"seed": 1},
+    )
+
+
+def test_verifier_round_trip(verifier: Verifier, tmp_path: Path) -> None:
+    verifier.save(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    again = Verifier.load(tmp_path)
+    assert again.weights() == verifier.weights()
+    assert again.calibrations == verifier.calibrations
+    assert again.embedding_fingerprint == verifier.embedding_fingerprint
+
+
+def test_tampered_weights_are_refused(verifier: Verifier, tmp_path: Path) -> None:
+    verifier.save(tmp_path)
+    path = tmp_path / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(VerifierError, match="not those that were saved"):
+        Verifier.load(tmp_path)
+    with pytest.raises(VerifierError, match="No readable verifier"):
+        Verifier.load(tmp_path / "nowhere")
+
+
+def test_bad_pictures_are_unusable_with_the_reason(verifier: Verifier) -> None:
+    found = verifier.compare([b"junk"], b"junk")
+    assert (found.decision, found.reason) == ("unusable", "questioned_unreadable")

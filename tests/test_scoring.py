@@ -1,0 +1,215 @@
+"""Bulk scoring: one row a claim whatever happens, and nothing done twice."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_decisions import POLICY, trials
+
+from siamese import scoring, training
+from siamese.calibration import calibrate
+from siamese.claims import ClaimsError, hash_claims, read_claims
+from siamese.config import ImagingSettings, NetworkSettings, ScoringSettings
+from siamese.model import build_network
+from siamese.scoring import score_claims
+from siamese.sources import synthetic
+from siamese.store import ContentStore, embedding_schema
+from siamese.tables import CLAIM_DECISIONS, TableError, provenance_of
+from siamese.verifier import Verifier
+
+SETTINGS = ScoringSettings(shard=4, workers=1)
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Verifier:
+    network = NetworkSettings(widths=(4, 8, 8), embedding=8)
+    return Verifier(
+        build_network(network, 1).eval(),
+        network,
+        ImagingSettings(),
+        POLICY,
+        (calibrate(trials(1), POLICY),),
+        {"seed": 1},
+    )
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("example")
+    synthetic.write_claims(folder, seed=1, claims=6)
+    return folder
+
+
+def scored(root: Path, verifier: Verifier, store: Path) -> pd.DataFrame:
+    claims = read_claims(root)
+    hashes, _ = hash_claims(claims, root)
+    return score_claims(
+        claims,
+        hashes,
+        verifier,
+        store,
+        SETTINGS,
+        root=root,
+        model_version="test 1",
+        scored_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+
+
+def test_every_claim_has_one_row_and_faults_their_reason(
+    example: Path, verifier: Verifier, tmp_path: Path
+) -> None:
+    decisions = scored(example / "claims", verifier, tmp_path)
+    truth = pd.read_csv(example / "truth.csv").set_index("claim_id")["kind"]
+    found = decisions.set_index("claim_id")
+    assert sorted(found.index) == sorted(truth.index)
+    reason = found["reason"].groupby(truth).first()
+    assert reason["blank"] == "questioned_blank"
+    assert reason["damaged"] == "questioned_unreadable"
+    assert reason["no_reference_file"] == "reference_missing"
+    assert reason["no_questioned_file"] == "questioned_missing"
+    assert reason["pasted"] == "pasted"
+    assert reason["tiny"] in ("questioned_blank", "questioned_too_small")
+    good = found[truth.isin(["genuine", "skilled_forgery", "random"])]
+    assert (good["decision"] != "unusable").all()
+    assert (good["n_references"] == 3).all()
+    assert found["amount"].notna().all()
+    unusable = found["decision"] == "unusable"
+    assert found.loc[unusable, ["distance", "p_genuine", "log10_lr"]].isna().all(axis=None)
+    assert found["reason_detail"].str.endswith(".").all()
+
+
+def test_decisions_round_trip_with_provenance(
+    example: Path, verifier: Verifier, tmp_path: Path
+) -> None:
+    decisions = scored(example / "claims", verifier, tmp_path)
+    path = tmp_path / "decisions.parquet"
+    CLAIM_DECISIONS.write(decisions, path, {"fingerprint": "abc"})
+    assert provenance_of(path) == {"fingerprint": "abc"}
+    again = CLAIM_DECISIONS.read(path)
+    assert again["claim_id"].tolist() == decisions["claim_id"].tolist()
+    assert "amount" in again.columns
+    twice = pd.concat([decisions, decisions])
+    with pytest.raises(TableError, match="claim_id"):
+        CLAIM_DECISIONS.write(twice, path, {})
+
+
+def test_each_picture_is_decoded_and_embedded_once_ever(
+    example: Path, verifier: Verifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = scored(example / "claims", verifier, tmp_path)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("done a second time")
+
+    monkeypatch.setattr(training, "to_input", never)
+    monkeypatch.setattr("siamese.imaging.prepare", never)
+    pd.testing.assert_frame_equal(first, scored(example / "claims", verifier, tmp_path))
+
+
+def test_a_damaged_store_is_made_again(example: Path, verifier: Verifier, tmp_path: Path) -> None:
+    first = scored(example / "claims", verifier, tmp_path)
+    for part in tmp_path.rglob("part-*.parquet"):
+        part.write_bytes(part.read_bytes()[:100])
+    pd.testing.assert_frame_equal(first, scored(example / "claims", verifier, tmp_path))
+
+
+def test_folders_by_convention_agree_with_a_manifest(
+    example: Path, verifier: Verifier, tmp_path: Path
+) -> None:
+    root = tmp_path / "by-folder"
+    for name in ("C-0001", "C-0002"):
+        (root / name).mkdir(parents=True)
+        for path in (example / "claims").glob(f"{name}_*"):
+            shutil.copy(path, root / name / path.name.removeprefix(f"{name}_"))
+    (root / "C-0003").mkdir()
+    decisions = scored(root, verifier, tmp_path / "store").set_index("claim_id")
+    by_manifest = scored(example / "claims", verifier, tmp_path / "store").set_index("claim_id")
+    for name in ("C-0001", "C-0002"):
+        assert decisions.loc[name, "distance"] == by_manifest.loc[name, "distance"]
+        assert decisions.loc[name, "questioned"] == f"{name}/questioned.png"
+    assert decisions.loc["C-0003", "reason"] == "no_questioned"
+
+
+def write_manifest(root: Path, text: str) -> Path:
+    root.mkdir(exist_ok=True)
+    (root / "claims.csv").write_text(text)
+    return root
+
+
+def test_manifest_rows_that_cannot_be_scored_say_why(example: Path, tmp_path: Path) -> None:
+    root = tmp_path / "claims"
+    shutil.copytree(example / "claims", root)
+    (root / "refs").mkdir()
+    for number in (1, 2):
+        shutil.copy(root / "C-0001_reference_1.png", root / "refs" / f"{number}.png")
+    write_manifest(
+        root,
+        "claim_id,questioned,reference,branch\n"
+        "a,C-0001_questioned.png,refs,north\n"
+        "b,../secret.png,C-0001_reference_1.png,\n"
+        "c,C-0001_questioned.png,,\n"
+        "d,,C-0001_reference_1.png,\n"
+        "e,C-0001_questioned.png,C-0001_reference_1.png,\n"
+        "e,C-0002_questioned.png,C-0001_reference_1.png,\n"
+        "f,C-0001_questioned.png,C-0001_reference_1.png,\n"
+        "f,C-0001_questioned.png,gone.png,\n",
+    )
+    found = {claim.claim_id: claim for claim in read_claims(root)}
+    assert [path.name for path in found["a"].references] == ["1.png", "2.png"]
+    assert found["a"].further == {"branch": "north"}
+    assert found["b"].problem == "path_outside"
+    assert found["c"].problem == "reference_missing"
+    assert found["d"].problem == "no_questioned"
+    assert found["e"].problem == "several_questioned"
+    assert (found["f"].problem, len(found["f"].references)) == ("", 1)
+    assert found["f"].detail == "1 of 2 references are not there."
+
+
+def test_folders_that_cannot_be_read_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ClaimsError, match="does not exist"):
+        read_claims(tmp_path / "nowhere")
+    with pytest.raises(ClaimsError, match="no claims in"):
+        read_claims(tmp_path)
+    with pytest.raises(ClaimsError, match=r"lacks the column.*reference"):
+        read_claims(write_manifest(tmp_path, "claim_id,questioned\na,b\n"))
+    with pytest.raises(ClaimsError, match="no claims in"):
+        read_claims(write_manifest(tmp_path, "claim_id,questioned,reference\n"))
+
+
+def test_fingerprint_follows_content_not_place(example: Path, tmp_path: Path) -> None:
+    def fingerprint(root: Path) -> str:
+        return hash_claims(read_claims(root), root)[1]
+
+    here = example / "claims"
+    there = tmp_path / "moved"
+    shutil.copytree(here, there)
+    assert fingerprint(there) == fingerprint(here)
+    picture = there / "C-0001_questioned.png"
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    assert fingerprint(there) != fingerprint(here)
+
+
+def test_store_keeps_the_first_and_survives_concurrent_writers(tmp_path: Path) -> None:
+    store = ContentStore(tmp_path, embedding_schema(2))
+    rows = pd.DataFrame({"image_id": ["a", "b"], "embedding": [np.ones(2, np.float32)] * 2})
+    store.put(rows)
+    ContentStore(tmp_path, embedding_schema(2)).put(rows)
+    (tmp_path / ".part-x.parquet.tmp").write_bytes(b"half")
+    assert store.known() == {"a", "b"}
+    assert list(store.get(["b", "zz", "b"]).index) == ["b"]
+
+
+def test_shards_do_not_change_decisions(
+    example: Path, verifier: Verifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = scored(example / "claims", verifier, tmp_path / "a")
+    monkeypatch.setattr("test_scoring.SETTINGS", ScoringSettings(shard=100, batch=64, workers=2))
+    large = scored(example / "claims", verifier, tmp_path / "b")
+    assert small["decision"].tolist() == large["decision"].tolist()
+    assert np.allclose(small["distance"].dropna(), large["distance"].dropna(), atol=0.02)
+    assert scoring.embedding_store(tmp_path, verifier).known() == set()
