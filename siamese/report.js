@@ -59,7 +59,7 @@
   };
 
   const picture = (row, column) => {
-    const cell = element("td");
+    const cell = element("td", undefined, "picture-cell");
     const questioned = column.name === "questioned_picture";
     const file = (questioned ? row.questioned : row.closest_reference) ?? "";
     if (row[column.name]) {

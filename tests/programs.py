@@ -1,0 +1,78 @@
+"""Running the installed program, and servers beside it, as a person would."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SIAMESE = str(Path(sys.executable).with_name("siamese"))
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """This machine's environment, with Prefect's home in a folder of the test's own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIAMESE_", "PREFECT_", "MLFLOW_"))
+    }
+    # A width that does not break sentences apart, and no colour codes in them.
+    return {**kept, "PREFECT_HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1", **more}
+
+
+def siamese(
+    *arguments: str | Path, home: Path, cwd: Path, timeout: float = 600, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``siamese`` to its end; output of both streams in ``stdout``."""
+    return subprocess.run(
+        [SIAMESE, *map(str, arguments)],
+        env=environment(home, **more),
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(
+    command: list[str], url: str, log: Path, cwd: Path, env: dict[str, str], patience: float = 180
+) -> Iterator[None]:
+    """A server process that answers at ``url``, ended with all its children afterwards."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, cwd=cwd, env=env, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + patience
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{command} did not come up:\n{log.read_text()[-3000:]}")
+            time.sleep(0.5)
+        yield
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
