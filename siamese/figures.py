@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 from scipy.stats import norm
 from torchvision.utils import make_grid
 
@@ -61,7 +60,7 @@ def det_figure(trials: Trials, calibration: Calibration) -> Figure:
                 color=COLOURS[kind],
                 label=f"{name} threshold, {_NAMES[kind]}",
             )
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left", fontsize=8)
     return figure
 
 
@@ -89,7 +88,7 @@ def training_figure(history: Sequence[Epoch]) -> Figure:
     for name in ("loss_genuine", "loss_skilled", "loss_random"):
         left.plot(steps, [getattr(e, name) for e in history], label=name.removeprefix("loss_"))
     for name in ("eer_skilled", "eer_random"):
-        right.plot(steps, [getattr(e, name) for e in history], label=name.upper().split("_")[1])
+        right.plot(steps, [getattr(e, name) for e in history], label=name.removeprefix("eer_"))
     left.set(xlabel="step", title="Loss terms, training writers")
     right.set(xlabel="step", title="EER, calibration writers", ylim=(0, None))
     for axes in (left, right):
@@ -98,11 +97,20 @@ def training_figure(history: Sequence[Epoch]) -> Figure:
     return figure
 
 
-def pair_sheet(references: npt.NDArray[np.uint8], questioned: npt.NDArray[np.uint8]) -> Image.Image:
-    """References on the left, questioned on the right, a pair a row; black ink on white."""
-    both = np.stack([references, questioned], axis=1).reshape(-1, 1, *references.shape[1:])
-    grid = make_grid(torch.from_numpy(255 - both), nrow=2, padding=4, pad_value=200)
-    return Image.fromarray(grid[0].numpy())
+def pair_sheet(
+    references: npt.NDArray[np.uint8], questioned: npt.NDArray[np.uint8], titles: Sequence[str]
+) -> Figure:
+    """Reference beside questioned, a title over each pair, four pairs a row."""
+    rows = -(-len(titles) // 4)
+    figure = Figure(figsize=(15, 1.35 * rows), layout="constrained")
+    cells = figure.subplots(rows, 4, squeeze=False).ravel()
+    for cell in cells:
+        cell.axis("off")
+    for cell, left, right, title in zip(cells, references, questioned, titles, strict=False):
+        both = torch.from_numpy(255 - np.stack([left, right]))[:, None]
+        cell.imshow(make_grid(both, nrow=2, padding=3, pad_value=150)[0], cmap="gray")
+        cell.set_title(title, fontsize=8)
+    return figure
 
 
 def claims_histogram_svg(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from matplotlib.figure import Figure
 
 from siamese import evaluation, metrics, modelcard, probes, trials
 from siamese.calibration import p_genuine
@@ -62,9 +62,9 @@ def evaluate(
         ("roc", roc_figure(single)),
         ("det", det_figure(single, first)),
         ("distances", distance_figure(single, first)),
+        ("hardest_pairs", _hardest(single, table, signatures)),
     ):
         figure.savefig(figures / f"{name}.png", dpi=110)
-    _hardest(single, table, signatures).save(figures / "hardest_pairs.png")
     complete = replace(
         verifier,
         background={
@@ -122,7 +122,7 @@ def _write_scores(work: Work, table: pd.DataFrame, single: Trials, verifier: Ver
     SCORES.write(scores, work.into / "scores.parquet", work.provenance)
 
 
-def _hardest(single: Trials, table: pd.DataFrame, signatures: SignatureSet) -> Image.Image:
+def _hardest(single: Trials, table: pd.DataFrame, signatures: SignatureSet) -> Figure:
     """The genuine pairs farthest apart and the forgeries closest, half and half."""
     row = {image_id: i for i, image_id in enumerate(signatures.ids)}
     wrong = np.where(single.label == 1, single.distance, -single.distance)
@@ -134,7 +134,11 @@ def _hardest(single: Trials, table: pd.DataFrame, signatures: SignatureSet) -> I
     )
     left = [row[i] for i in table["reference_id"].iloc[chosen]]
     right = [row[i] for i in table["questioned_id"].iloc[chosen]]
-    return pair_sheet(signatures.canvases[left], signatures.canvases[right])
+    titles = [
+        f"{single.writer[i]}, {single.kind[i].replace('_', ' ')}, {single.distance[i]:.2f}"
+        for i in chosen
+    ]
+    return pair_sheet(signatures.canvases[left], signatures.canvases[right], titles)
 
 
 def read_evaluations(evaluated: Output) -> list[Evaluation]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import importlib.metadata
 import io
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from prefect.tasks import exponential_backoff
 import siamese
 from siamese import handwriting
 from siamese.config import Settings
-from siamese.files import read_json, write_json
+from siamese.files import fingerprint, read_json, write_json
 from siamese.tables import IMAGES
 from siamese.training import Epoch
 from siamese.verifier import Verifier
@@ -36,7 +33,6 @@ _REQUIREMENTS = (
     "mlflow", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pandera",
     "pyarrow", "Pillow", "pydantic-settings", "safetensors", "matplotlib",
 )  # fmt: skip
-_LOADING_LOGS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
 class RegistrationRefused(RuntimeError):
@@ -44,8 +40,11 @@ class RegistrationRefused(RuntimeError):
 
 
 def _registry(parameters: dict[str, Any]) -> str:
+    """Names the registry; a store that was thrown away and made anew is another one."""
     settings: Settings = parameters["settings"]
-    return tracking.tracking_uri(settings)
+    client = tracking.connect(settings)
+    experiment = client.get_experiment_by_name(settings.tracking.experiment)
+    return fingerprint(tracking.tracking_uri(settings), experiment.creation_time)
 
 
 def _server_away(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
@@ -83,7 +82,9 @@ def register(
     run_id = _training_run(client, trained)
     if run_id and not record.is_file():
         write_json(record, {"run_id": run_id})
-    with tracking.run_of(client, record, f"register-{evaluated.key[:8]}", {}) as run_id:
+    with tracking.run_of(
+        client, record, f"register-{evaluated.key[:8]}", tracking.parameters(settings)
+    ) as run_id:
         _log_results(splits, trained, evaluated, probes)
         version = _log_model(evaluated, settings.tracking.model)
     client.set_tag(run_id, "registered_version", version)
@@ -146,17 +147,16 @@ def _log_model(evaluated: Output, name: str) -> str:
             }
         ]
     )
-    with _quiet():
-        info = mlflow.pyfunc.log_model(
-            name="verifier",
-            python_model=str(Path(str(pyfunc_model.__file__))),
-            artifacts={"verifier": str(evaluated / "verifier")},
-            code_paths=[str(Path(str(siamese.__file__)).parent)],
-            signature=infer_signature(example, answer),
-            input_example=example,
-            registered_model_name=name,
-            pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in _REQUIREMENTS],
-        )
+    info = mlflow.pyfunc.log_model(
+        name="verifier",
+        python_model=str(Path(str(pyfunc_model.__file__))),
+        artifacts={"verifier": str(evaluated / "verifier")},
+        code_paths=[str(Path(str(siamese.__file__)).parent)],
+        signature=infer_signature(example, answer),
+        input_example=example,
+        registered_model_name=name,
+        pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in _REQUIREMENTS],
+    )
     return str(info.registered_model_version)
 
 
@@ -176,20 +176,6 @@ def _example() -> pd.DataFrame:
 def _decoded(example: pd.DataFrame) -> tuple[list[bytes], bytes]:
     row = example.iloc[0]
     return [base64.b64decode(row["reference"])], base64.b64decode(row["questioned"])
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars of a few small files between the lines that matter."""
-    before = os.environ.get(_LOADING_LOGS)
-    os.environ[_LOADING_LOGS] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_LOADING_LOGS]
-        else:
-            os.environ[_LOADING_LOGS] = before
 
 
 def _describe(

@@ -49,12 +49,16 @@ def connect(settings: Settings) -> MlflowClient:
     return client
 
 
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as MLflow parameters: dotted names, values as text."""
+def parameters(settings: Settings) -> dict[str, str]:
+    """The settings as MLflow parameters: dotted names, values as text."""
+    return _flat(settings.model_dump(mode="json", exclude={"tracking", "data_dir"}))
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in settings.items():
+    for name, value in tree.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{name}.")
+            found |= _flat(value, f"{prefix}{name}.")
         else:
             found[prefix + name] = str(value)
     return found

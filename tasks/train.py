@@ -33,7 +33,7 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
         for name in ("train", "calibration")
     )
     client = tracking.connect(settings)
-    parameters = tracking.flat(settings.model_dump(mode="json", exclude={"tracking", "data_dir"}))
+    parameters = tracking.parameters(settings)
     record = work.into / "run.json"
     started = time.monotonic()
     first_step = 0
