@@ -187,7 +187,7 @@ def ui(
     client = tracking.connect(settings)
     experiment: Any = client.get_experiment_by_name(settings.tracking.experiment)
     base = f"http://127.0.0.1:{port}/#"
-    out.print(f"Runs:   {base}/experiments/{experiment.experiment_id}")
+    out.print(f"Runs:   {base}/experiments/{experiment.experiment_id}/runs")
     out.print(f"Models: {base}/models/{settings.tracking.model}")
     command = [
         sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),

@@ -34,6 +34,11 @@ _REQUIREMENTS = (
     "pyarrow", "Pillow", "pydantic-settings", "safetensors", "matplotlib",
 )  # fmt: skip
 
+_ABOUT = (
+    "Compares a questioned signature with references: distance, calibrated probability, and "
+    "accept, review or reject by a policy. The champion scores claims; a challenger waits."
+)
+
 
 class RegistrationRefused(RuntimeError):
     """The model may not be registered; the message says why."""
@@ -43,7 +48,7 @@ def _registry(parameters: dict[str, Any]) -> str:
     """Names the registry; a store that was thrown away and made anew is another one."""
     settings: Settings = parameters["settings"]
     client = tracking.connect(settings)
-    experiment = client.get_experiment_by_name(settings.tracking.experiment)
+    experiment: Any = client.get_experiment_by_name(settings.tracking.experiment)
     return fingerprint(tracking.tracking_uri(settings), experiment.creation_time)
 
 
@@ -202,6 +207,7 @@ def _describe(
         "evaluation_fingerprint": evaluated.key,
     }.items():
         client.set_model_version_tag(model, version, name, value)
+    client.update_registered_model(model, _ABOUT)
     alias = "challenger" if _has_champion(client, model) else "champion"
     client.set_registered_model_alias(model, alias, version)
     return alias

@@ -22,10 +22,11 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from programs import SIAMESE, environment, free_port, serving, siamese
 
-from siamese.config import load_settings
+from siamese.config import SourceSettings, load_settings
 from siamese.files import read_json
 from siamese.model import build_network
 from siamese.preparing import canvas_store, canvases_of
+from siamese.sources import fetch_and_read
 from siamese.tables import CLAIM_DECISIONS, IMAGES, PAIRS, provenance_of
 from siamese.training import SignatureSet, held_out_errors
 
@@ -51,6 +52,10 @@ class System:
     def output_of(self, stage: str) -> Path:
         (found,) = [p for p in (self.data / "stages" / stage).iterdir() if p.name[0] != "."]
         return found
+
+    def shown(self, label: str) -> Path:
+        """A path that the demo printed at its end."""
+        return Path(re.findall(rf"{label}: +(\S+)", self.output)[-1])
 
     def client(self) -> mlflow.MlflowClient:
         return mlflow.MlflowClient(tracking_uri=f"sqlite:///{self.data}/mlflow/mlflow.db")
@@ -102,10 +107,10 @@ def test_demo_runs_every_stage_and_says_where_things_are(system: System) -> None
 
 def test_demo_decides_on_every_claim(system: System) -> None:
     truth = pd.read_csv(system.output_of("example_claims") / "truth.csv")
-    path = system.output_of("score") / "decisions.parquet"
+    path = system.shown("Decisions").with_suffix(".parquet")
     decisions = CLAIM_DECISIONS.read(path)
     assert sorted(decisions["claim_id"]) == sorted(truth["claim_id"])
-    as_csv = pd.read_csv(system.output_of("score") / "decisions.csv")
+    as_csv = pd.read_csv(system.shown("Decisions"))
     assert as_csv["claim_id"].tolist() == decisions["claim_id"].tolist()
     merged = decisions.merge(truth, on="claim_id").set_index("claim_id")
     accepted = (merged["decision"] == "accept").groupby(merged["kind"]).mean()
@@ -293,8 +298,8 @@ def test_report_opens_offline_filters_and_sorts(
     system: System, watched: tuple[Page, list[str]]
 ) -> None:
     page, seen = watched
-    path = system.output_of("report") / "report.html"
-    decisions = CLAIM_DECISIONS.read(system.output_of("score") / "decisions.parquet")
+    path = system.shown("Report")
+    decisions = CLAIM_DECISIONS.read(system.shown("Decisions").with_suffix(".parquet"))
     page.goto(path.as_uri())
     rows = page.locator("#body tr")
     assert rows.count() == 50
@@ -447,6 +452,78 @@ def test_killed_training_resumes_in_the_same_run(
     assert min(steps) >= 15
     assert logged == list(range(5, 41, 5))
     assert run.info.status == ("FINISHED" if done.returncode == 0 else "FAILED")
+
+
+def test_one_corrupted_picture_costs_only_itself(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    made = fetch_and_read(SourceSettings(writers=8, images=3), tmp_path, seed=4)
+    (made.root / made.images[0].path).write_bytes(b"not a picture any more")
+    with (made.root / "manifest.csv").open("a") as table:
+        table.write("gone.png,001,genuine\n")
+    done = siamese(
+        "prepare", "--source", "manifest", "--path", made.root / "manifest.csv",
+        home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "(unreadable). The file could not be decoded (not a known picture)." in done.stdout
+    assert "1 file(s) could not be placed: gone.png (there is no such file)" in done.stdout
+    (folder,) = [p for p in (tmp_path / "data/stages/prepare").iterdir() if p.name[0] != "."]
+    images = IMAGES.read(folder / "images.parquet")
+    assert images["quality"].value_counts().to_dict() == {"ok": 47, "unreadable": 1}
+
+
+def test_with_an_mlflow_server_it_uses_that_one(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--backend-store-uri", f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination", str(tmp_path / "kept"),
+    ]  # fmt: skip
+    with serving(command, f"{url}/health", tmp_path / "log", tmp_path, environment(tmp_path)):
+        servers = {"PREFECT_API_URL": prefect_server, "MLFLOW_TRACKING_URI": url}
+        done = siamese(
+            "train",
+            *SMALL,
+            "--set",
+            "training.steps=150",
+            home=system.home,
+            cwd=tmp_path,
+            **servers,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        version = mlflow.MlflowClient(tracking_uri=url).get_model_version_by_alias(
+            "signature-verifier", "champion"
+        )
+        assert version.version == "1"
+        scored = siamese(
+            "score", system.output_of("example_claims") / "claims",
+            home=system.home, cwd=tmp_path, **servers,
+        )  # fmt: skip
+        assert scored.returncode == 3, scored.stdout[-3000:]
+    assert not (tmp_path / "data" / "mlflow").exists()
+    assert list((tmp_path / "kept").rglob("weights.safetensors"))
+
+
+def test_claims_of_real_writers_are_scored_and_cached(
+    system: System, prefect_server: str, kaggle_root: Path, tmp_path: Path
+) -> None:
+    rows = ["claim_id,questioned,reference"]
+    for writer in ("049", "057", "069"):
+        genuine = sorted((kaggle_root / "train" / writer).iterdir())
+        forged = sorted((kaggle_root / "train" / f"{writer}_forg").iterdir())
+        for name, source in (("ref", genuine[0]), ("gen", genuine[1]), ("forg", forged[0])):
+            shutil.copy(source, tmp_path / f"{writer}_{name}.png")
+        rows += [f"{writer}-{n},{writer}_{n}.png,{writer}_ref.png" for n in ("gen", "forg")]
+    (tmp_path / "claims.csv").write_text("\n".join(rows) + "\n")
+    first = system.run("score", tmp_path, PREFECT_API_URL=prefect_server)
+    assert first.returncode == 0, first.stdout[-3000:]
+    assert re.search(r"^6 claims: .* 0 unusable\.$", first.stdout, re.MULTILINE)
+    again = system.run("score", tmp_path, PREFECT_API_URL=prefect_server)
+    assert re.search(r"'score-\w+' - Finished in state Cached", again.stdout)
 
 
 def test_kaggle_layout_is_audited_and_split_by_protocol(
