@@ -54,8 +54,14 @@ def write_report(
         loader=PackageLoader("siamese", "."), autoescape=True, undefined=StrictUndefined
     )
     script = environment.loader.get_source(environment, "report.js")[0]  # type: ignore[union-attr]
-    first = verifier.calibrations[0]
-    distances = decisions["distance"].dropna().to_numpy(dtype=np.float64)
+    compared = decisions.loc[decisions["n_references"] > 0, "n_references"]
+    usual = int(compared.mode().iloc[0]) if len(compared) else 1
+    measured = _nearest(verifier.background.get("det", {}), usual)
+    distances = (
+        decisions.loc[decisions["n_references"] == usual, "distance"]
+        .dropna()
+        .to_numpy(dtype=np.float64)
+    )
     page = environment.get_template("report.html").render(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -64,12 +70,26 @@ def write_report(
         total=len(decisions),
         facts=_facts(verifier, provenance),
         expected=_expected(verifier),
-        histogram=claims_histogram_svg(distances, verifier.background.get("distances", {}), first),
-        det=det_svg(verifier.background.get("det", {}), "Test writers, one reference"),
+        histogram=claims_histogram_svg(
+            distances,
+            verifier.background.get("distances", {}).get(
+                str(verifier.calibration(usual).n_references), {}
+            ),
+            verifier.calibration(usual),
+        ),
+        det=det_svg(
+            verifier.background.get("det", {}).get(measured, {}),
+            f"Test writers, {measured} reference(s)",
+        ),
     )
     path = folder / "report.html"
     write_text(path, page)
     return path
+
+
+def _nearest(measured: Mapping[str, Any], n_references: int) -> str:
+    """Of the numbers of references that were measured, the one nearest to a batch's."""
+    return min(measured, key=lambda n: abs(int(n) - n_references), default="1")
 
 
 def _row(record: Mapping[str, Any], thumbnails: _Thumbnails) -> dict[str, Any]:

@@ -73,13 +73,30 @@ def single_trials(pairs: pd.DataFrame, distance: Floats) -> Trials:
     )
 
 
-def fuse(distances: Floats) -> Floats:
-    """Distances to several references into one: their mean over the last axis.
+def fuse(distances: Floats, spread: float) -> Floats:
+    """Distances to several references into one: their mean, less half the references' spread.
 
-    >>> fuse(np.array([[0.2, 0.4]])).tolist()
-    [0.30000000000000004]
+    This is half the energy distance (Székely and Rizzo 2013) between the questioned signature
+    and the references, in [0, 2] by the triangle inequality: a writer who varies much is given
+    more room. On calibration writers it was better than the mean, the least distance, and
+    other shares of the spread.
+
+    Parameters
+    ----------
+    distances : (..., R) to each reference. spread : as :func:`spread_of` the references.
+
+    >>> fuse(np.array([[0.5, 0.5]]), 0.25).tolist()
+    [0.375]
     """
-    return np.asarray(distances.mean(axis=-1))
+    return np.asarray(distances.mean(axis=-1) - spread / 2)
+
+
+def spread_of(references: npt.NDArray[np.float32]) -> float:
+    """Mean distance between two of the references (R, E); 0 for a single one."""
+    if len(references) < 2:
+        return 0.0
+    gaps = np.linalg.norm(references[:, None] - references[None], axis=2)
+    return float(gaps[np.triu_indices(len(references), 1)].mean())
 
 
 def fused_trials(
@@ -118,7 +135,8 @@ def fused_trials(
                     continue
                 asked = vectors[[row[i] for i in questioned]]
                 gaps = np.linalg.norm(asked[:, None] - references[None], axis=2)
-                parts.append((fuse(gaps.astype(np.float64)), kind, str(writer), questioned))
+                fused = fuse(gaps.astype(np.float64), spread_of(references))
+                parts.append((fused, kind, str(writer), questioned))
     return Trials(
         n_references,
         np.concatenate([p[0] for p in parts]) if parts else np.zeros(0),

@@ -19,7 +19,7 @@ from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
 from siamese.model import SignatureNet, load_network, save_weights
 from siamese.training import embed
-from siamese.trials import fuse
+from siamese.trials import fuse, spread_of
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
 
@@ -176,7 +176,7 @@ def decide(
     distances = np.linalg.norm(references - questioned, axis=1).astype(np.float64)
     closest = usable[int(distances.argmin())]
     calibration = verifier.calibration(len(usable))
-    distance = float(fuse(distances))
+    distance = float(fuse(distances, spread_of(references)))
     log10_lr = float(calibration.log10_lr(np.array(distance)))
     probability = float(p_genuine(np.array(log10_lr), verifier.policy.prior))
     decision = str(calibration.decide(np.array(distance)))

@@ -34,10 +34,12 @@ def calibrate(
     vectors = embed(network, signatures.canvases)
     single = single_trials(table, pair_distances(table, signatures.ids, vectors))
     fitted = [calibration.calibrate(single, settings.policy)]
+    distances = {"1": histogram_of(single)}
     for n in REFERENCES[1:]:
         fused = fused_trials(table, signatures.ids, vectors, n, settings.seed)
         try:
             fitted.append(calibration.calibrate(fused, settings.policy))
+            distances[str(n)] = histogram_of(fused)
         except CalibrationError as error:
             work.log(f"No calibration for {n} references: {error}")
     made = Verifier(
@@ -51,7 +53,7 @@ def calibrate(
             "data_fingerprint": splits.key,
             "training_fingerprint": trained.key,
         },
-        background={"distances": histogram_of(single)},
+        background={"distances": distances},
     )
     made.save(work.into)
     rows = "\n".join(

@@ -44,12 +44,11 @@ def evaluate(
     signatures = signature_set(settings, images, table)
     vectors = verifier.embed(signatures.canvases)
     single = single_trials(table, pair_distances(table, signatures.ids, vectors))
+    tried = {1: single, 5: fused_trials(table, signatures.ids, vectors, 5, settings.seed)}
+    tried = {n: one for n, one in tried.items() if len(one.label)}
     evaluations = [
-        evaluation.evaluate(
-            one, verifier.calibration(one.n_references), settings.policy, settings.seed
-        )
-        for one in (single, fused_trials(table, signatures.ids, vectors, 5, settings.seed))
-        if len(one.label)
+        evaluation.evaluate(one, verifier.calibration(n), settings.policy, settings.seed)
+        for n, one in tried.items()
     ]
     work.log("Looking for leaks: probes on paper and on questioned signatures alone.")
     found = _probes(settings, splits, pairs, verifier, images, signatures)
@@ -69,7 +68,7 @@ def evaluate(
         verifier,
         background={
             **verifier.background,
-            "det": det_points(single, first),
+            "det": {str(n): det_points(one, verifier.calibration(n)) for n, one in tried.items()},
             "evaluations": [one.to_dict() for one in evaluations],
         },
     )
