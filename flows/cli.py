@@ -310,6 +310,7 @@ def _run(flow: Any, *arguments: Any) -> Any:
     from siamese.claims import ClaimsError
     from siamese.sources import SourceError
     from siamese.splitting import SplitError
+    from siamese.verifier import VerifierError
     from tasks.champion import NoModel
     from tasks.register import RegistrationRefused
 
@@ -321,7 +322,7 @@ def _run(flow: Any, *arguments: Any) -> Any:
         return flow(*arguments)
     except (SourceError, AuditRefused, SplitError, ClaimsError) as error:
         _stop(str(error), BAD_INPUT)
-    except (CalibrationError, NoModel, RegistrationRefused) as error:
+    except (CalibrationError, NoModel, RegistrationRefused, VerifierError) as error:
         _stop(str(error), FAILED)
 
 

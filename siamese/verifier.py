@@ -22,6 +22,7 @@ from siamese.training import embed
 from siamese.trials import fuse, spread_of
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
+_FORMAT = 1  # raised when the meaning of verifier.json changes
 
 
 class VerifierError(ValueError):
@@ -111,6 +112,7 @@ class Verifier:
         write_json(
             folder / _FACTS,
             {
+                "format": _FORMAT,
                 "weights_sha256": sha256_of(weights),
                 "network": self.network_settings.model_dump(),
                 "imaging": self.imaging_settings.model_dump(),
@@ -134,6 +136,11 @@ class Verifier:
             weights = (folder / _WEIGHTS).read_bytes()
         except (OSError, ValueError) as error:
             raise VerifierError(f"No readable verifier in {folder}: {error}") from error
+        if facts.get("format") != _FORMAT:
+            raise VerifierError(
+                f"The verifier in {folder} has format {facts.get('format')}; this version reads "
+                f"{_FORMAT}. Train it again."
+            )
         if sha256_of(weights) != facts["weights_sha256"]:
             raise VerifierError(f"The weights in {folder} are not those that were saved there.")
         settings = NetworkSettings(**facts["network"])
