@@ -79,7 +79,7 @@ def write_report(
         ),
         det=det_svg(
             verifier.background.get("det", {}).get(measured, {}),
-            f"Test writers, {measured} reference(s)",
+            f"Test writers, {measured} reference{'' if measured == '1' else 's'}",
         ),
     )
     path = folder / "report.html"
