@@ -11,10 +11,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from siamese.errors import RunError
+
 _PATIENCE = 300.0  # seconds; the first start migrates the database
 
 
-class ServerFailed(RuntimeError):
+class ServerFailed(RunError):
     """The Prefect server did not come up; the message says what to look at."""
 
 

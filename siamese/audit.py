@@ -10,13 +10,14 @@ from typing import Literal
 import pandas as pd
 
 from siamese.config import AuditSettings
+from siamese.errors import InputError
 from siamese.sources.listing import PublishedPairs
 
 #: A pair list whose label is told this well by the second path's folder alone leaks.
 _TELLING = 0.98
 
 
-class AuditRefused(ValueError):
+class AuditRefused(InputError):
     """The dataset leaks and the settings say to stop."""
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from siamese.config import PolicySettings
+from siamese.errors import RunError
 from siamese.metrics import det_curve
 from siamese.trials import Trials
 
@@ -22,7 +23,7 @@ Decision = Literal["accept", "review", "reject", "unusable"]
 _LN10 = float(np.log(10))
 
 
-class CalibrationError(ValueError):
+class CalibrationError(RunError):
     """Calibration trials that nothing can be fitted on; the message says what is missing."""
 
 

@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from siamese.errors import InputError
 from siamese.files import fingerprint, sha256_of_file
 from siamese.sources.listing import PICTURES, pictures_below
+from siamese.tables import CLAIM_DECISIONS
 
 _REQUIRED = ("claim_id", "questioned", "reference")
+#: Names of the decisions table, which a manifest's own columns may not take.
+RESERVED = tuple(CLAIM_DECISIONS.schema.names)
 
 
-class ClaimsError(ValueError):
+class ClaimsError(InputError):
     """A claims folder that cannot be read at all; the message says why and what to do."""
 
 
@@ -87,11 +91,9 @@ def _relative(path: Path, root: Path) -> str:
 def _from_folders(root: Path) -> list[Claim]:
     claims = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        pictures = pictures_below(folder)
-        base = root.resolve()
-        inside = [path for path in pictures if path.resolve().is_relative_to(base)]
-        questioned = [p.resolve() for p in inside if p.stem.lower().startswith("questioned")]
-        references = [p.resolve() for p in inside if p.stem.lower().startswith("reference")]
+        inside = [path for p in pictures_below(folder) if (path := _inside(root, p.resolve()))]
+        questioned = [p for p in inside if p.stem.lower().startswith("questioned")]
+        references = [p for p in inside if p.stem.lower().startswith("reference")]
         claims.append(_checked(folder.name, questioned, references, {}))
     return claims
 
@@ -107,25 +109,26 @@ def _from_manifest(manifest: Path, root: Path) -> list[Claim]:
             f"{manifest} lacks the column(s) {', '.join(missing)}; it has "
             f"{', '.join(map(str, table.columns))}."
         )
+    # A column named like one of ours is kept, under a name that cannot pass for ours.
+    table = table.rename(
+        columns={name: f"manifest_{name}" for name in set(RESERVED) - set(_REQUIRED)}
+    )
     further = [name for name in table.columns if name not in _REQUIRED]
     claims = []
     for claim_id, rows in table.groupby("claim_id", sort=True):
-        first = rows.iloc[0]
-        extra = {name: str(first[name]) for name in further}
-        questioned_names = [name for name in rows["questioned"].unique() if name]
-        names = [name for name in rows["reference"] if name]
-        outside = [n for n in (*questioned_names, *names) if _inside(root, n) is None]
-        if not str(claim_id).strip():
-            claims.append(
-                Claim("(no id)", None, (), "claim_without_id", "The claim_id is empty.", extra)
-            )
-        elif outside:
-            detail = f"The path {outside[0]!r} leaves the claims folder."
-            claims.append(Claim(str(claim_id), None, (), "path_outside", detail, extra))
+        name = str(claim_id).strip()
+        extra = {column: str(rows.iloc[0][column]) for column in further}
+        asked = [_inside(root, text) for text in rows["questioned"].unique() if text]
+        references = [p for text in rows["reference"] if text for p in _expand(root, text)]
+        if not name:
+            detail = "The claim_id is empty."
+            claims.append(Claim("(no id)", None, (), "claim_without_id", detail, extra))
+        elif None in asked or None in references:
+            detail = "A path is not valid or leaves the claims folder."
+            claims.append(Claim(name, None, (), "path_outside", detail, extra))
         else:
-            references = [path for name in names for path in _expand(root, name)]
-            questioned = [path for name in questioned_names if (path := _inside(root, name))]
-            claims.append(_checked(str(claim_id), questioned, references, extra))
+            there = [path for path in references if path]
+            claims.append(_checked(name, [path for path in asked if path], there, extra))
     return claims
 
 
@@ -137,7 +140,7 @@ def _checked(
         problem = "no_questioned" if not questioned else "several_questioned"
         detail = f"{len(questioned)} questioned signatures were given; a claim has exactly one."
         return Claim(claim_id, None, (), problem, detail, further)
-    absent = [path for path in (questioned[0], *references) if not path.is_file()]
+    absent = [path for path in (questioned[0], *references) if not _is_file(path)]
     if questioned[0] in absent:
         detail = f"The questioned picture {questioned[0].name} is not there."
         return Claim(claim_id, None, (), "questioned_missing", detail, further)
@@ -154,15 +157,26 @@ def _checked(
     return Claim(claim_id, questioned[0], there, "", notice, further)
 
 
-def _inside(root: Path, name: str) -> Path | None:
-    path = (root / name).resolve()
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the disk
+        return False
+
+
+def _inside(root: Path, name: str | Path) -> Path | None:
+    """The path, with links followed, when it can be one and stays within the folder."""
+    try:
+        path = (root / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
+        return None
     return path if path.is_relative_to(root.resolve()) else None
 
 
-def _expand(root: Path, name: str) -> list[Path]:
+def _expand(root: Path, name: str) -> list[Path | None]:
+    """The file itself or, of a folder, the pictures in it; None for what leaves the root."""
     path = _inside(root, name)
-    if path is None:
-        return []
-    if path.is_dir():
-        return [p.resolve() for p in sorted(path.iterdir()) if p.suffix.lower() in PICTURES]
-    return [path]
+    if path is None or not path.is_dir():
+        return [path]
+    pictures = [p for p in sorted(path.iterdir()) if p.suffix.lower() in PICTURES]
+    return [_inside(root, picture) for picture in pictures]

@@ -21,13 +21,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from siamese.errors import InputError
+
 SourceKind = Literal["synthetic", "kaggle", "bhsig260", "cedar", "manifest"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 _PREFIX = "SIAMESE_"
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A setting that cannot be used; the message names the field, what it got and what it takes."""
 
 
@@ -111,8 +113,8 @@ class PairSettings(Section):
     """Pairs are drawn within a split; kinds as in the field: genuine, skilled, random."""
 
     max_genuine: int = Field(300, ge=1, description="most genuine pairs per writer")
-    max_skilled: int = Field(300, ge=0, description="most skilled-forgery pairs per writer")
-    max_random: int = Field(300, ge=0, description="most random-forgery pairs per writer")
+    max_skilled: int = Field(300, ge=1, description="most skilled-forgery pairs per writer")
+    max_random: int = Field(300, ge=1, description="most random-forgery pairs per writer")
 
 
 class NetworkSettings(Section):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -35,6 +36,8 @@ QUALITIES: tuple[str, ...] = get_args(Quality)
 #: Qualities that can be compared; ``clipped`` and ``scattered`` are never accepted unseen.
 USABLE: frozenset[str] = frozenset({"ok", "clipped", "scattered"})
 
+#: Decoders that are tried; Pillow has others that start programs (PostScript).
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _FAINTEST = 96  # level of the lightest ink on a canvas, well apart from the paper's 0
 _WORKING_SIDE = 900  # px; larger scans are area-averaged down first: strokes stay over 2 px wide
 
@@ -96,8 +99,15 @@ def prepare(data: bytes, settings: ImagingSettings) -> Canvas:
             detail,
         )
     except ImageRefused as refusal:
-        empty = np.zeros((settings.height, settings.width), np.uint8)
-        return Canvas(empty, width, height, 0.0, refusal.quality, refusal.detail)
+        return refused_canvas(refusal.quality, refusal.detail, settings, width, height)
+
+
+def refused_canvas(
+    quality: Quality, detail: str, settings: ImagingSettings, width: int = 0, height: int = 0
+) -> Canvas:
+    """The empty canvas of a picture that cannot be used, with the reason."""
+    empty = np.zeros((settings.height, settings.width), np.uint8)
+    return Canvas(empty, width, height, 0.0, quality, detail)
 
 
 def decode(data: bytes, settings: ImagingSettings) -> Grey:
@@ -114,7 +124,7 @@ def decode(data: bytes, settings: ImagingSettings) -> Grey:
             "too_large", f"The file has {len(data):,} bytes; the limit is {settings.max_bytes:,}."
         )
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             warnings.simplefilter("ignore")
             pixels = image.width * image.height
             if pixels > settings.max_pixels:
@@ -294,8 +304,26 @@ def level_ink(canvas: Grey) -> Grey:
 def perceptual_hash(canvas: Grey) -> str:
     """Difference hash of a canvas, 256 bits as 64 hex digits.
 
-    Equal for a picture and its re-encoded copy (other format, depth or size), which
-    sha256 would call two pictures.
+    Nearly equal for a picture and its re-encoded copy (other format, depth or size), which
+    sha256 would call two pictures; see :func:`same_picture`.
     """
     small = np.asarray(Image.fromarray(canvas).resize((17, 16), Image.Resampling.BOX), np.int16)
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
+
+
+#: Most bits of 256 in which the hashes of a picture and its copy differ. Among real signatures
+#: of one writer the count of pairs has its valley here, between copies and honest likeness;
+#: two signatures of different writers differ in 12 bits and more.
+COPY_BITS = 6
+
+
+def same_picture(left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which of some hashes are copies of which of others, (L,) and (R,) to (L, R)."""
+    # Bits as ±1: a dot product of 256 − 2 d, d the number of bits that differ.
+    a, b = _signs(left), _signs(right)
+    return np.asarray(a @ b.T >= 256 - 2 * COPY_BITS)
+
+
+def _signs(hashes: Sequence[str]) -> npt.NDArray[np.float32]:
+    data = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), 32)
+    return np.unpackbits(data, axis=1).astype(np.float32) * 2 - 1

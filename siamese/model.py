@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from siamese.config import NetworkSettings
+from siamese.errors import RunError
 
 
 class Block(nn.Module):
@@ -89,10 +90,10 @@ def choose_device(wanted: str) -> torch.device:
 
     Raises
     ------
-    RuntimeError : ``cuda`` was asked for and there is none.
+    RunError : ``cuda`` was asked for and there is none.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("training.device is cuda, but torch finds no CUDA device here.")
+        raise RunError("training.device is cuda, but torch finds no CUDA device here.")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)

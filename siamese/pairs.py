@@ -7,10 +7,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from siamese.config import PairSettings
+from siamese.errors import InputError
 from siamese.files import sha256_of
-from siamese.imaging import USABLE
+from siamese.imaging import USABLE, same_picture
+from siamese.tables import PAIR_KINDS
 
 _COLUMNS = ["reference_id", "questioned_id", "writer", "questioned_writer", "kind", "label"]
+
+
+class PairError(InputError):
+    """Signatures that the pairs cannot be built of; the message says what is missing."""
 
 
 def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.DataFrame:
@@ -20,8 +26,8 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
     writer's other genuine signatures (``genuine``, label 1), the forgeries of that writer
     (``skilled_forgery``, label 0) and genuine signatures of other writers
     (``random_forgery``, label 0). Up to the settings' number of each a writer, drawn
-    without replacement. Copies of one picture (equal perceptual hash) never meet, since
-    they would be won for nothing.
+    without replacement. Copies of one picture never meet, since they would be won for
+    nothing.
 
     Parameters
     ----------
@@ -32,7 +38,7 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
     A pairs table, the same for the same images and seed, in whatever order they come.
     """
     usable = images[images["quality"].isin(USABLE)].sort_values("image_id")
-    usable = usable.drop_duplicates(["writer", "perceptual_hash"])
+    usable = usable[~_repeats(usable)]
     is_genuine = (usable["kind"] == "genuine").to_numpy()
     ids = usable["image_id"].to_numpy(dtype=str)
     writers = usable["writer"].to_numpy(dtype=str)
@@ -72,6 +78,33 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
         ],
     )
     return pairs
+
+
+def check_kinds(pairs: pd.DataFrame, split: str) -> None:
+    """Every split needs pairs of all three kinds.
+
+    Raises
+    ------
+    PairError : naming the split and what it lacks.
+    """
+    missing = [kind for kind in PAIR_KINDS if not (pairs["kind"] == kind).any()]
+    if missing:
+        raise PairError(
+            f"The {split} split has no {' and no '.join(missing)} pairs: training, calibration "
+            "and figures need genuine signatures and skilled forgeries of several writers in each."
+        )
+
+
+def _repeats(images: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which pictures are copies of an earlier one of the same writer, (N,)."""
+    repeated = np.zeros(len(images), dtype=bool)
+    writers = images["writer"].to_numpy(dtype=str)
+    hashes = images["perceptual_hash"].to_numpy(dtype=str)
+    for writer in np.unique(writers):
+        mine = np.flatnonzero(writers == writer)
+        same = same_picture(hashes[mine].tolist(), hashes[mine].tolist())
+        repeated[mine] = np.tril(same, -1).any(axis=1)
+    return repeated
 
 
 def _product(

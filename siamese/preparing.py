@@ -13,12 +13,14 @@ from joblib import Parallel, delayed
 
 from siamese import imaging
 from siamese.config import ImagingSettings
+from siamese.errors import InputError
 from siamese.files import code_version, fingerprint, sha256_of
 from siamese.store import CANVAS_SCHEMA, ContentStore, stack_canvases
 
 _CHUNK = 64
 
 Progress = Callable[[int, int], None]
+Row = tuple[str, bytes, int, int, float, str, str, str]
 
 
 def imaging_fingerprint(settings: ImagingSettings) -> str:
@@ -38,24 +40,31 @@ def prepare_files(
     *,
     workers: int = 0,
     progress: Progress = lambda done, total: None,
-) -> None:
-    """Put the canvas of each file into the store, unless it is there.
-
-    A file that cannot be read gets a row with its quality and reason.
+) -> pd.DataFrame:
+    """Canvas, size, quality and hash of each file, made unless the store has them.
 
     Parameters
     ----------
     files : (image_id, path); an id that occurs twice is done once.
     workers : decoding processes; 0: one a core, 1: in this process.
+
+    Returns
+    -------
+    Rows of :data:`CANVAS_SCHEMA`, indexed by ``image_id``. A file that cannot be read now has
+    its row, with the reason, but is not stored: it may be read the next time.
     """
-    known = store.known()
-    todo = [(key, path) for key, path in dict(files).items() if key not in known]
+    known = store.get([image_id for image_id, _ in files])
+    todo = [(key, path) for key, path in dict(files).items() if key not in known.index]
     chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
     done = 0
-    for rows in _mapped(chunks, settings, workers or os.cpu_count() or 1):
-        store.put(pd.DataFrame(rows, columns=CANVAS_SCHEMA.names))
+    made = [known]
+    for results in _mapped(chunks, settings, workers or os.cpu_count() or 1):
+        rows = pd.DataFrame([row for row, _ in results], columns=CANVAS_SCHEMA.names)
+        store.put(rows[[lasting for _, lasting in results]])
+        made.append(rows.set_index("image_id"))
         done += len(rows)
         progress(done, len(todo))
+    return pd.concat(made) if len(made) > 1 else known
 
 
 def canvases_of(
@@ -65,15 +74,27 @@ def canvases_of(
     *,
     workers: int = 0,
 ) -> npt.NDArray[np.uint8]:
-    """Canvases (N, height, width) in the order of the files; those not in the store are made."""
-    prepare_files(files, settings, store, workers=workers)
-    ids = [image_id for image_id, _ in files]
-    return stack_canvases(store.get(ids).loc[ids], settings.height, settings.width)
+    """Canvases (N, height, width) in the order of the files; those not in the store are made.
+
+    Raises
+    ------
+    InputError : a picture can no longer be used.
+    """
+    rows = prepare_files(files, settings, store, workers=workers)
+    rows = rows.loc[[image_id for image_id, _ in files]]
+    lost = ~rows["quality"].isin(imaging.USABLE).to_numpy()
+    if lost.any():
+        first = int(np.flatnonzero(lost)[0])
+        raise InputError(
+            f"{lost.sum()} picture(s) can no longer be used, the first is {files[first][1]}. "
+            f"{rows['quality_detail'].iloc[first]}"
+        )
+    return stack_canvases(rows, settings.height, settings.width)
 
 
 def _mapped(
     chunks: list[list[tuple[str, Path]]], settings: ImagingSettings, workers: int
-) -> Iterator[list[tuple[object, ...]]]:
+) -> Iterator[list[tuple[Row, bool]]]:
     if workers == 1 or len(chunks) < 2:
         yield from (_prepare_chunk(chunk, settings) for chunk in chunks)
         return
@@ -85,33 +106,35 @@ def _mapped(
 
 def _prepare_chunk(
     chunk: list[tuple[str, Path]], settings: ImagingSettings
-) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for image_id, path in chunk:
-        canvas = _prepare_file(image_id, path, settings)
-        rows.append(
-            (
-                image_id,
-                np.ascontiguousarray(canvas.pixels).tobytes(),
-                canvas.width,
-                canvas.height,
-                canvas.ink_fraction,
-                canvas.quality,
-                canvas.detail,
-                imaging.perceptual_hash(canvas.pixels) if canvas.usable else "",
-            )
-        )
-    return rows
+) -> list[tuple[Row, bool]]:
+    return [_prepare_file(image_id, path, settings) for image_id, path in chunk]
 
 
-def _prepare_file(image_id: str, path: Path, settings: ImagingSettings) -> imaging.Canvas:
-    empty = np.zeros((settings.height, settings.width), np.uint8)
+def _prepare_file(image_id: str, path: Path, settings: ImagingSettings) -> tuple[Row, bool]:
+    """The row, and whether it follows from the content alone and so may be kept."""
+    lasting = False
     try:
-        data = path.read_bytes()
+        if path.stat().st_size > settings.max_bytes:
+            canvas = imaging.refused_canvas(
+                "too_large", f"The file is over {settings.max_bytes:,} bytes.", settings
+            )
+        elif sha256_of(data := path.read_bytes()) != image_id:
+            canvas = imaging.refused_canvas(
+                "unreadable", "The file changed while it was read; run again.", settings
+            )
+        else:
+            canvas, lasting = imaging.prepare(data, settings), True
     except OSError as error:
-        detail = f"The file could not be read ({error.strerror or error})."
-        return imaging.Canvas(empty, 0, 0, 0.0, "unreadable", detail)
-    if sha256_of(data) != image_id:
-        detail = "The file changed while it was being read; run again."
-        return imaging.Canvas(empty, 0, 0, 0.0, "unreadable", detail)
-    return imaging.prepare(data, settings)
+        reason = f"The file could not be read ({error.strerror or error})."
+        canvas = imaging.refused_canvas("unreadable", reason, settings)
+    row = (
+        image_id,
+        np.ascontiguousarray(canvas.pixels).tobytes(),
+        canvas.width,
+        canvas.height,
+        canvas.ink_fraction,
+        canvas.quality,
+        canvas.detail,
+        imaging.perceptual_hash(canvas.pixels) if canvas.usable else "",
+    )
+    return row, lasting

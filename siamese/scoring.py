@@ -14,7 +14,7 @@ from siamese.config import ScoringSettings
 from siamese.imaging import USABLE
 from siamese.preparing import canvas_store, prepare_files
 from siamese.store import ContentStore, embedding_schema, stack_canvases
-from siamese.verifier import Comparison, Verifier, decide
+from siamese.verifier import Comparison, Verifier, copies_of, decide
 
 Progress = Callable[[int, int], None]
 
@@ -79,9 +79,8 @@ def _facts_of(
     files = [(hashes[path], path) for claim in shard for path in claim.files]
     canvases = canvas_store(store, verifier.imaging_settings)
     vectors = embedding_store(store, verifier)
-    prepare_files(files, verifier.imaging_settings, canvases, workers=settings.workers)
+    facts = prepare_files(files, verifier.imaging_settings, canvases, workers=settings.workers)
     ids = [image_id for image_id, _ in files]
-    facts = canvases.get(ids)
     done = set(vectors.get(ids).index)
     todo = facts[facts["quality"].isin(USABLE) & ~facts.index.isin(done)]
     size = verifier.imaging_settings
@@ -110,7 +109,11 @@ def _decide(
         else np.zeros((0, length), np.float32),
         qualities=qualities,
         details=tuple(str(fact["quality_detail"]) for fact in facts),
-        copies=[bool(references[i]["perceptual_hash"] == asked["perceptual_hash"]) for i in usable],
+        copies=copies_of(
+            str(asked["perceptual_hash"]), [str(references[i]["perceptual_hash"]) for i in usable]
+        )
+        if qualities[0] in USABLE
+        else [],
         usable=usable,
     )
     return comparison, qualities

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from siamese.config import SplitSettings
+from siamese.errors import InputError
 from siamese.files import sha256_of
+from siamese.imaging import same_picture
 from siamese.sources.listing import Protocol
 from siamese.tables import SPLITS
 
 
-class SplitError(ValueError):
+class SplitError(InputError):
     """Writers cannot be split as asked; the message says why."""
 
 
@@ -88,15 +90,26 @@ def assert_disjoint(images: pd.DataFrame, splits: pd.DataFrame) -> None:
     if splits["writer"].duplicated().any():
         raise SplitError("A writer is in two splits.")
     placed = images.merge(splits, on="writer")
-    for column in ("image_id", "perceptual_hash"):
-        known = placed[placed[column] != ""]
-        twice = known.groupby(column)["split"].nunique()
-        if (twice > 1).any():
-            paths = known.loc[known[column].isin(twice[twice > 1].index), "path"].tolist()
-            raise SplitError(
-                f"The same picture ({column}) is in two splits: {', '.join(paths[:4])}. "
-                "Remove the copies, or put their writers into one split."
-            )
+    twice = placed.groupby("image_id")["split"].nunique()
+    shared = placed.loc[placed["image_id"].isin(twice[twice > 1].index), "path"].tolist()
+    shared += _copies_across(placed[placed["perceptual_hash"] != ""])
+    if shared:
+        raise SplitError(
+            f"The same picture is in two splits: {', '.join(shared[:4])}. "
+            "Remove the copies, or put their writers into one split."
+        )
+
+
+def _copies_across(placed: pd.DataFrame) -> list[str]:
+    """Paths of pictures whose copy, re-encoded or not, is in another split."""
+    found: list[str] = []
+    hashes = placed["perceptual_hash"].tolist()
+    split = placed["split"].to_numpy(dtype=str)
+    for start in range(0, len(hashes), 2000):
+        rows = slice(start, start + 2000)
+        same = same_picture(hashes[rows], hashes) & (split[rows, None] != split[None, :])
+        found += placed["path"].iloc[rows][same.any(axis=1)].tolist()
+    return found
 
 
 def _by_protocol(writers: list[str], source: str, protocol: Protocol) -> dict[str, str]:

@@ -17,6 +17,7 @@ import pandera.pandas as pandera
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from siamese.errors import InputError
 from siamese.files import replace_file
 from siamese.imaging import QUALITIES
 from siamese.sources.listing import ImageKind
@@ -30,7 +31,7 @@ _PROVENANCE = b"siamese"
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 
-class TableError(ValueError):
+class TableError(InputError):
     """A table that breaks its contract; the message names the table, column and values."""
 
 

@@ -255,12 +255,15 @@ def autocast(device: torch.device) -> torch.autocast:
 def embed(
     network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = 128
 ) -> npt.NDArray[np.float32]:
-    """Unit vectors (N, E) of canvases (N, H, W), on the network's own device."""
+    """Unit vectors (N, E) of canvases (N, H, W), on the network's own device.
+
+    In float32, so that a decision does not depend on the machine or on the batch.
+    """
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
     vectors = [np.zeros((0, network.project.out_features), np.float32)]
-    with torch.inference_mode(), autocast(device):
+    with torch.inference_mode():
         for start in range(0, len(canvases), batch):
             inputs = to_input(torch.from_numpy(canvases[start : start + batch]).to(device))
             vectors.append(network(inputs).float().cpu().numpy())

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from siamese import imaging, model
 from siamese.calibration import Calibration, p_genuine
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
+from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
 from siamese.model import SignatureNet, load_network, save_weights
 from siamese.training import embed
@@ -25,7 +26,7 @@ _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
 _FORMAT = 1  # raised when the meaning of verifier.json changes
 
 
-class VerifierError(ValueError):
+class VerifierError(RunError):
     """A saved verifier that cannot be trusted or read; the message says why."""
 
 
@@ -93,13 +94,14 @@ class Verifier:
         usable = [i for i, canvas in enumerate(canvases) if canvas.usable]
         vectors = self.embed(np.stack([asked.pixels, *(canvases[i].pixels for i in usable)]))
         hashes = [imaging.perceptual_hash(canvases[i].pixels) for i in usable]
+        asked_hash = imaging.perceptual_hash(asked.pixels)
         return decide(
             self,
             vectors[0],
             vectors[1:],
             qualities=(asked.quality, *(canvas.quality for canvas in canvases)),
             details=(asked.detail, *(canvas.detail for canvas in canvases)),
-            copies=[h == imaging.perceptual_hash(asked.pixels) for h in hashes],
+            copies=copies_of(asked_hash, hashes),
             usable=usable,
         )
 
@@ -153,6 +155,11 @@ class Verifier:
             facts["provenance"],
             facts["background"],
         )
+
+
+def copies_of(questioned: str, references: list[str]) -> list[bool]:
+    """Whether the questioned picture repeats each reference, by their perceptual hashes."""
+    return imaging.same_picture([questioned], references)[0].tolist() if references else []
 
 
 def decide(

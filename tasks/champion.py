@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from siamese import promotion
 from siamese.config import Settings
+from siamese.errors import RunError
 from siamese.files import fingerprint, sha256_of_file
 from siamese.promotion import Verdict
 from siamese.tables import IMAGES
@@ -23,7 +24,7 @@ from tasks.stage import Output
 from tasks.train import signature_set
 
 
-class NoModel(RuntimeError):
+class NoModel(RunError):
     """There is no such model version; the message says how to get one."""
 
 

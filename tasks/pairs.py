@@ -22,6 +22,7 @@ def pairs(work: Work, settings: Settings, splits: Output) -> str:
         writers = table.loc[table["split"] == name, "writer"]
         mine = images[images["writer"].isin(writers)]
         made = pairing.build_pairs(mine, settings.pairs, settings.seed)
+        pairing.check_kinds(made, name)
         PAIRS.write(made, pairs_file(work.into, name), work.provenance)
         counts = made["kind"].value_counts()
         told.append(f"| {name} | " + " | ".join(str(counts.get(k, 0)) for k in PAIR_KINDS) + " |")

@@ -15,15 +15,14 @@ def prepare(work: Work, settings: Settings, ingested: Output) -> str:
     """An images table, one row a distinct picture; canvases go to the store."""
     files = FILES.read(ingested / "files.parquet").drop_duplicates("image_id")
     store = preparing.canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
-    preparing.prepare_files(
+    facts = preparing.prepare_files(
         [(row.image_id, Path(row.path)) for row in files.itertuples()],
         settings.imaging,
         store,
         workers=settings.scoring.workers,
         progress=work.progress("Pictures prepared"),
     )
-    facts = store.get(files["image_id"].tolist()).drop(columns="canvas")
-    images = files.drop(columns="part").join(facts, on="image_id")
+    images = files.drop(columns="part").join(facts.drop(columns="canvas"), on="image_id")
     IMAGES.write(images, work.into / "images.parquet", work.provenance)
     refused = images[~images["quality"].isin(imaging.USABLE)]
     for row in refused.head(20).itertuples():

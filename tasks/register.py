@@ -21,6 +21,7 @@ from prefect.tasks import exponential_backoff
 import siamese
 from siamese import handwriting
 from siamese.config import Settings
+from siamese.errors import RunError
 from siamese.files import fingerprint, read_json, write_json
 from siamese.tables import IMAGES
 from siamese.training import Epoch
@@ -40,7 +41,7 @@ _ABOUT = (
 )
 
 
-class RegistrationRefused(RuntimeError):
+class RegistrationRefused(RunError):
     """The model may not be registered; the message says why."""
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from siamese.errors import InputError
+
 ImageKind = Literal["genuine", "skilled_forgery"]
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 
 
-class SourceError(ValueError):
+class SourceError(InputError):
     """A source that cannot be read; the message says why and what to do."""
 
 
