@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.util
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
+
+_PROJECT = ("siamese", "tasks")
 
 
 def sha256_of(data: bytes) -> str:
@@ -34,9 +38,45 @@ def fingerprint(*parts: Any) -> str:
     return sha256_of(text.encode())[:16]
 
 
-def code_version(*modules: ModuleType) -> str:
-    """16 hex digits that change when the source of any of these modules does."""
-    return fingerprint([sha256_of_file(Path(str(module.__file__))) for module in modules])
+def code_version(module: ModuleType, besides: Sequence[ModuleType] = ()) -> str:
+    """16 hex digits that change when this module's source does, or that of any it imports.
+
+    Followed through the packages of this project, by reading their import statements.
+
+    Parameters
+    ----------
+    besides : modules that do not change what is computed, and are not followed.
+    """
+    left_out = {other.__name__ for other in besides}
+    sources: dict[str, str] = {}
+    pending = [module.__name__]
+    while pending:
+        name = pending.pop()
+        origin = None if name in left_out | sources.keys() else _source_of(name)
+        if origin is not None:
+            text = origin.read_text()
+            sources[name] = text
+            pending += _imported(text)
+    return fingerprint(sources)
+
+
+def _source_of(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # a name in a module, not a module
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _imported(source: str) -> list[str]:
+    """Modules of this project that a source imports."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return [name for name in names if name.split(".")[0] in _PROJECT]
 
 
 @contextmanager

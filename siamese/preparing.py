@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
 
-from siamese import imaging
+from siamese import config, imaging
 from siamese.config import ImagingSettings
 from siamese.errors import InputError
 from siamese.files import code_version, fingerprint, sha256_of
@@ -25,7 +25,7 @@ Row = tuple[str, bytes, int, int, float, str, str, str]
 
 def imaging_fingerprint(settings: ImagingSettings) -> str:
     """Names a way of making canvases: its settings and the code that does it."""
-    return fingerprint(settings.model_dump(), code_version(imaging))
+    return fingerprint(settings.model_dump(), code_version(imaging, (config,)))
 
 
 def canvas_store(folder: Path, settings: ImagingSettings) -> ContentStore:

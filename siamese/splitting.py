@@ -133,6 +133,9 @@ def _at_random(writers: list[str], settings: SplitSettings, seed: int) -> dict[s
     both = settings.test + settings.calibration
     test = max(2, sum(place[w] < settings.test for w in writers))
     calibration = max(2, sum(settings.test <= place[w] < both for w in writers))
+    # Few writers: two of each kind before more of any.
+    test -= min(max(0, test + calibration + 2 - len(writers)), test - 2)
+    calibration -= min(max(0, test + calibration + 2 - len(writers)), calibration - 2)
     names = ["test"] * test + ["calibration"] * calibration
     names += ["train"] * (len(writers) - len(names))
     return dict(zip(ordered, names, strict=False))

@@ -119,7 +119,6 @@ FILES = Table(
     _FILES_SCHEMA,
     _checks(
         image_id=_column(pandera.Check.str_matches(r"^[0-9a-f]{64}$")),
-        path=_column(unique=True),
         writer=_column(pandera.Check.str_length(min_value=1)),
         kind=_column(pandera.Check.isin(IMAGE_KINDS)),
     ),

@@ -6,14 +6,14 @@ code; the weights' checksum is verified when they are loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from siamese import imaging, model
+from siamese import config, imaging, model
 from siamese.calibration import Calibration, p_genuine
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.errors import RunError
@@ -45,6 +45,13 @@ class Comparison:
     p_genuine: float = float("nan")
     closest_reference: int = -1
 
+    def to_row(self) -> dict[str, Any]:
+        """What is answered to one pair: all but the place of the closest reference."""
+        return {name: value for name, value in asdict(self).items() if name != _PLACE}
+
+
+_PLACE = "closest_reference"
+
 
 @dataclass(frozen=True)
 class Verifier:
@@ -71,7 +78,8 @@ class Verifier:
         return fingerprint(
             sha256_of(self.weights()),
             self.imaging_settings.model_dump(),
-            code_version(imaging, model),
+            code_version(imaging, (config,)),
+            code_version(model, (config,)),
         )
 
     def weights(self) -> bytes:

@@ -12,7 +12,7 @@ from siamese.tables import FILES
 from tasks.stage import Output, Work, stage
 
 
-@stage("audit", sections=("audit",), code=(auditing,))
+@stage("audit", sections=("audit",))
 def audit(work: Work, settings: Settings, ingested: Output) -> str:
     """Distinct, consistent files of writers with enough of them; findings as JSON."""
     facts = read_json(ingested / "sources.json")

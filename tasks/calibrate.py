@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siamese import calibration, trials, verifier
+from siamese import calibration
 from siamese.calibration import CalibrationError
 from siamese.config import Settings
 from siamese.figures import histogram_of
@@ -12,18 +12,14 @@ from siamese.training import embed
 from siamese.trials import fused_trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks.pairs import read_pairs
+from tasks.signatures import signature_set
 from tasks.stage import Output, Work, stage
-from tasks.train import signature_set
 
 #: References per claim that get a calibration of their own; more use the last.
 REFERENCES = (1, 2, 3, 5)
 
 
-@stage(
-    "calibrate",
-    sections=("imaging", "network", "policy", "seed"),
-    code=(calibration, trials, verifier),
-)
+@stage("calibrate", sections=("imaging", "network", "policy", "seed"))
 def calibrate(
     work: Work, settings: Settings, splits: Output, pairs: Output, trained: Output
 ) -> str:

@@ -20,8 +20,8 @@ from siamese.trials import Trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.pairs import read_pairs
+from tasks.signatures import signature_set
 from tasks.stage import Output
-from tasks.train import signature_set
 
 
 class NoModel(RunError):

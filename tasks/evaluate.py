@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from siamese import evaluation, metrics, modelcard, probes, trials
+from siamese import evaluation, modelcard, probes
 from siamese.calibration import p_genuine
 from siamese.config import Settings
 from siamese.evaluation import Evaluation
@@ -19,17 +19,13 @@ from siamese.training import SignatureSet
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks.pairs import read_pairs
+from tasks.signatures import signature_set
 from tasks.stage import Output, Work, stage
-from tasks.train import signature_set
 
 _HARDEST = 20
 
 
-@stage(
-    "evaluate",
-    sections=("imaging", "policy", "seed"),
-    code=(evaluation, metrics, modelcard, probes, trials),
-)
+@stage("evaluate", sections=("imaging", "policy", "seed"))
 def evaluate(
     work: Work,
     settings: Settings,

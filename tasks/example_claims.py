@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from siamese import handwriting
 from siamese.config import Settings
 from siamese.sources import synthetic
 from tasks.stage import Work, stage
 
 
-@stage("example_claims", sections=("seed",), code=(handwriting, synthetic))
+@stage("example_claims", sections=("seed",))
 def example_claims(work: Work, settings: Settings) -> str:
     """``claims/`` with genuine, forged and faulty claims; ``truth.csv`` beside it."""
     made = synthetic.write_claims(work.into, settings.seed)

@@ -8,10 +8,9 @@ from typing import Any
 import pandas as pd
 from prefect.tasks import exponential_backoff
 
-from siamese import handwriting
 from siamese.config import Settings, SourceSettings
 from siamese.files import fingerprint, sha256_of_file, write_json
-from siamese.sources import SourceUnreachable, fetch_and_read, kaggle, layouts, manifest, synthetic
+from siamese.sources import SOURCES, SourceError, SourceUnreachable, fetch_and_read
 from siamese.tables import FILES
 from tasks.stage import Work, stage
 
@@ -23,11 +22,17 @@ def _sources_fingerprint(parameters: dict[str, Any]) -> str:
 
 
 def _content_of(source: SourceSettings) -> object:
-    if source.path is None or not source.path.exists():
+    """All that the source would read; nothing else that lies beside it."""
+    if source.path is None:
         return source.kind
-    root = source.path if source.path.is_dir() else source.path.parent
-    found = sorted(path for path in root.rglob("*") if path.is_file())
-    return [(str(path.relative_to(root)), sha256_of_file(path)) for path in found]
+    try:
+        listing = SOURCES[source.kind].read(source.path)
+    except (SourceError, OSError):
+        return "unreadable"  # reading it says why
+    images = [
+        (i.path, i.writer, i.kind, sha256_of_file(listing.root / i.path)) for i in listing.images
+    ]
+    return images, [asdict(pairs) for pairs in listing.published_pairs], listing.unread
 
 
 def _network_failed(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
@@ -38,7 +43,6 @@ def _network_failed(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
 @stage(
     "ingest",
     sections=("sources", "seed"),
-    code=(handwriting, kaggle, layouts, manifest, synthetic),
     outside=_sources_fingerprint,
     retries=3,
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
@@ -71,7 +75,7 @@ def ingest(work: Work, settings: Settings) -> str:
             "published_pairs": [asdict(pairs) for pairs in listing.published_pairs],
             "unread": listing.unread,
         }
-    frame = pd.DataFrame(rows).drop_duplicates("path")
+    frame = pd.DataFrame(rows).drop_duplicates()
     FILES.write(frame, work.into / "files.parquet", work.provenance)
     write_json(work.into / "sources.json", facts)
     by_source = frame.groupby(["source", "kind"], observed=True).size().unstack(fill_value=0)

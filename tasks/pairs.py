@@ -12,7 +12,7 @@ from siamese.tables import IMAGES, PAIR_KINDS, PAIRS, SPLITS, WRITER_SPLITS
 from tasks.stage import Output, Work, stage
 
 
-@stage("pairs", sections=("pairs", "seed"), code=(pairing,))
+@stage("pairs", sections=("pairs", "seed"))
 def pairs(work: Work, settings: Settings, splits: Output) -> str:
     """Pairs within each split, at ``split=<name>/part-0.parquet``."""
     images = IMAGES.read(splits / "images.parquet")

@@ -10,7 +10,7 @@ from siamese.tables import FILES, IMAGES
 from tasks.stage import Output, Work, stage
 
 
-@stage("prepare", sections=("imaging",), code=(imaging, preparing))
+@stage("prepare", sections=("imaging",))
 def prepare(work: Work, settings: Settings, ingested: Output) -> str:
     """An images table, one row a distinct picture; canvases go to the store."""
     files = FILES.read(ingested / "files.parquet").drop_duplicates("image_id")

@@ -34,16 +34,7 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
             model_input["reference"], model_input["questioned"], strict=True
         ):
             made = self.verifier.compare([_bytes(reference)], _bytes(questioned))
-            rows.append(
-                {
-                    "decision": made.decision,
-                    "reason": made.reason,
-                    "detail": made.detail,
-                    "distance": made.distance,
-                    "p_genuine": made.p_genuine,
-                    "log10_lr": made.log10_lr,
-                }
-            )
+            rows.append(made.to_row())
         return pd.DataFrame(rows)
 
 

@@ -11,8 +11,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import requests
-from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 from PIL import Image
@@ -50,22 +48,17 @@ def _registry(parameters: dict[str, Any]) -> str:
     settings: Settings = parameters["settings"]
     client = tracking.connect(settings)
     experiment: Any = client.get_experiment_by_name(settings.tracking.experiment)
-    return fingerprint(tracking.tracking_uri(settings), experiment.creation_time)
-
-
-def _server_away(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, MlflowException | requests.exceptions.RequestException)
+    return fingerprint(experiment.experiment_id, experiment.creation_time)
 
 
 @stage(
     "register",
     sections=("tracking",),
-    code=(pyfunc_model,),
+    besides=(tracking,),
     outside=_registry,
     retries=3,
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_condition_fn=_server_away,
+    retry_condition_fn=tracking.server_away,
 )
 def register(
     work: Work, settings: Settings, splits: Output, trained: Output, evaluated: Output
@@ -92,7 +85,9 @@ def register(
         client, record, f"register-{evaluated.key[:8]}", tracking.parameters(settings)
     ) as run_id:
         _log_results(splits, trained, evaluated, probes)
-        version = _log_model(evaluated, settings.tracking.model)
+        # A version that an interrupted attempt left is this one: there is one a run.
+        left = client.search_model_versions(f"run_id = '{run_id}'")
+        version = left[0].version if left else _log_model(evaluated, settings.tracking.model)
     client.set_tag(run_id, "registered_version", version)
     alias = _describe(client, settings.tracking.model, version, evaluated, splits, trained)
     work.log(f"Registered {settings.tracking.model} version {version} as {alias}.")
@@ -141,18 +136,7 @@ def _log_model(evaluated: Output, name: str) -> str:
     verifier = Verifier.load(evaluated / "verifier")
     example = _example()
     made = verifier.compare(*_decoded(example))
-    answer = pd.DataFrame(
-        [
-            {
-                "decision": made.decision,
-                "reason": made.reason,
-                "detail": made.detail,
-                "distance": made.distance,
-                "p_genuine": made.p_genuine,
-                "log10_lr": made.log10_lr,
-            }
-        ]
-    )
+    answer = pd.DataFrame([made.to_row()])
     info = mlflow.pyfunc.log_model(
         name="verifier",
         python_model=str(Path(str(pyfunc_model.__file__))),

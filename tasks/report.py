@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from siamese import figures
 from siamese import report as reporting
 from siamese.config import Settings
 from siamese.files import read_json
@@ -12,8 +11,10 @@ from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
 from tasks.stage import Output, Work, stage
 
+_PAGE = Path(str(reporting.__file__)).parent
 
-@stage("report", sections=(), code=(reporting, figures))
+
+@stage("report", sections=(), files=(_PAGE / "report.html", _PAGE / "report.js"))
 def report(
     work: Work,
     settings: Settings,  # noqa: ARG001 - every stage takes the settings first

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from siamese import claims, scoring, verifier
+from siamese import claims, scoring
 from siamese.config import Settings
 from siamese.files import replace_file, write_json, write_text
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
@@ -20,12 +20,7 @@ def _claims_fingerprint(parameters: dict[str, Any]) -> str:
     return claims.hash_claims(claims.read_claims(root), root)[1]
 
 
-@stage(
-    "score",
-    sections=("scoring",),
-    code=(claims, scoring, verifier),
-    outside=_claims_fingerprint,
-)
+@stage("score", sections=(), outside=_claims_fingerprint)
 def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> str:
     """``decisions.parquet`` and ``.csv``, one row a claim."""
     found = claims.read_claims(claims_dir)

@@ -10,7 +10,7 @@ from siamese.tables import FILES, IMAGES, SPLITS, WRITER_SPLITS
 from tasks.stage import Output, Work, stage
 
 
-@stage("split", sections=("sources", "split", "seed"), code=(splitting,))
+@stage("split", sections=("sources", "split", "seed"))
 def split(
     work: Work, settings: Settings, ingested: Output, audited: Output, prepared: Output
 ) -> str:

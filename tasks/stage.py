@@ -1,7 +1,7 @@
 """What every stage has in common: an output named by content, made once, whole or not there.
 
 A stage's key is the fingerprint of its inputs' keys, the config sections it reads and the
-source of the code it runs. Its files are in ``<data_dir>/stages/<stage>/<key>/``. They are
+source of all the code it runs. Its files are in ``<data_dir>/stages/<stage>/<key>/``. They are
 made in a partial folder that is renamed at the end; a killed stage finds it again and goes on.
 """
 
@@ -24,8 +24,9 @@ from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ConfigDict
 
+from siamese import config
 from siamese.config import Settings
-from siamese.files import code_version, fingerprint, write_text
+from siamese.files import code_version, fingerprint, sha256_of_file, write_text
 
 _PROGRESS_SECONDS = 5.0
 
@@ -86,7 +87,8 @@ def stage(
     name: str,
     *,
     sections: Sequence[str],
-    code: Sequence[ModuleType],
+    besides: Sequence[ModuleType] = (),
+    files: Sequence[Path] = (),
     outside: Callable[[dict[str, Any]], str] = lambda parameters: "",
     **options: Any,
 ) -> Callable[[Callable[..., str]], Task[..., Output]]:
@@ -95,7 +97,9 @@ def stage(
     Parameters
     ----------
     sections : fields of the settings that the stage reads; others do not change its key.
-    code : modules whose source changes the result; the task's own is added.
+    besides : modules it imports that do not change the result (drawing, tracking). All others
+        that it imports, and what they import, are part of its key.
+    files : that change the result, and are not Python.
     outside : fingerprint of what the stage reads that no other stage made.
     options : for Prefect (retries and the like).
 
@@ -105,7 +109,10 @@ def stage(
 
     def decorate(function: Callable[..., str]) -> Task[..., Output]:
         own = sys.modules[function.__module__]
-        version = code_version(own, *code)
+        version = fingerprint(
+            code_version(own, (config, sys.modules[__name__], *besides)),
+            [sha256_of_file(path) for path in files],
+        )
         signature = inspect.signature(function)
         without_work = signature.replace(parameters=list(signature.parameters.values())[1:])
 
@@ -116,8 +123,8 @@ def stage(
                 for parameter, value in parameters.items()
                 if parameter != "settings"
             }
-            config = settings.model_dump(mode="json", include=set(sections))
-            return fingerprint(name, inputs, config, version, outside(parameters))
+            section_values = settings.model_dump(mode="json", include=set(sections))
+            return fingerprint(name, inputs, section_values, version, outside(parameters))
 
         def folder_of(parameters: dict[str, Any]) -> Path:
             settings: Settings = parameters["settings"]

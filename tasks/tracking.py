@@ -10,6 +10,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+import requests
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
@@ -18,6 +19,20 @@ from mlflow.tracking import MlflowClient
 from siamese.config import Settings
 from siamese.files import read_json, write_json
 from siamese.training import Epoch
+
+
+def server_away(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
+    """For retries: the tracking server did not answer, so that it may the next time."""
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, MlflowException):
+        return bool(error.error_code not in REFUSALS)
+    return isinstance(error, requests.exceptions.RequestException)
+
+
+#: Answers of a server that is there.
+REFUSALS = frozenset(
+    {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+)
 
 
 def tracking_uri(settings: Settings) -> str:

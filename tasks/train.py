@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
-import pandas as pd
-
-from siamese import augment, loss, metrics, model, sampling, training
+from siamese import figures, training
 from siamese.config import Settings
 from siamese.figures import training_figure
 from siamese.files import replace_file, write_json
 from siamese.model import save_weights
-from siamese.preparing import canvas_store, canvases_of
 from siamese.tables import IMAGES, WRITER_SPLITS
-from siamese.training import Epoch, SignatureSet
+from siamese.training import Epoch
 from tasks import tracking
 from tasks.pairs import read_pairs
+from tasks.signatures import signature_set
 from tasks.stage import Output, Work, duration, stage
 
 
 @stage(
     "train",
     sections=("imaging", "network", "training", "seed"),
-    code=(augment, loss, metrics, model, sampling, training),
+    besides=(figures, tracking),
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=tracking.server_away,
 )
 def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
     """Weights and history; resumes from its checkpoint, in the same MLflow run."""
@@ -83,18 +83,4 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
         f"## Training\n\nStep {trained.best_step} of {settings.training.steps} was selected on "
         f"calibration writers: EER_skilled {best.eer_skilled:.1%}, EER_random "
         f"{best.eer_random:.1%}. Device: {trained.device}. MLflow run `{run_id}`.\n"
-    )
-
-
-def signature_set(settings: Settings, images: pd.DataFrame, pairs: pd.DataFrame) -> SignatureSet:
-    """All signatures that a pairs table names, with their canvases."""
-    named = set(pairs["reference_id"]) | set(pairs["questioned_id"])
-    mine = images[images["image_id"].isin(named)].sort_values("image_id")
-    store = canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
-    files = [(row.image_id, Path(row.path)) for row in mine.itertuples()]
-    return SignatureSet(
-        canvases_of(files, settings.imaging, store, workers=settings.scoring.workers),
-        mine["writer"].to_numpy(dtype=str),
-        (mine["kind"] == "genuine").to_numpy(),
-        mine["image_id"].to_numpy(dtype=str),
     )
