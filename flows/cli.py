@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +16,7 @@ import typer
 from rich.console import Console
 
 from siamese.config import ConfigError, Settings, load_settings, parse_assignment
+from siamese.errors import InputError, RunError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,8 +27,9 @@ app = typer.Typer(
         "folders of claims, keep a registry of models.\n\nStart with [bold]siamese demo[/bold]."
     ),
 )
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+# No markup: file names hold brackets.
+out = Console(soft_wrap=True, highlight=False, markup=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 #: Exit codes: 0 all done, 1 failed, 2 bad input or settings, 3 some claims unusable.
 FAILED, BAD_INPUT, SOME_UNUSABLE = 1, 2, 3
@@ -180,18 +184,27 @@ def ui(
     set_: Set = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Browse runs and the model registry: the MLflow UI, on this machine only."""
+    """Browse runs and the model registry: the MLflow UI, on this machine only.
+
+    With a tracking server set, prints that server's pages.
+    """
     settings = _settings(config, set_, data_dir)
+    _prefect(settings)
     from tasks import tracking
 
-    client = tracking.connect(settings)
+    with _sentences():
+        client = tracking.connect(settings)
     experiment: Any = client.get_experiment_by_name(settings.tracking.experiment)
-    base = f"http://127.0.0.1:{port}/#"
+    uri = tracking.tracking_uri(settings)
+    remote = uri.startswith("http")
+    base = f"{uri.rstrip('/')}/#" if remote else f"http://127.0.0.1:{port}/#"
     out.print(f"Runs:   {base}/experiments/{experiment.experiment_id}/runs")
     out.print(f"Models: {base}/models/{settings.tracking.model}")
+    if remote:
+        return  # that server shows its own
     command = [
         sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),
-        "--backend-store-uri", tracking.tracking_uri(settings),
+        "--backend-store-uri", uri,
         "--default-artifact-root", tracking.artifact_root(settings).as_uri(),
     ]  # fmt: skip
     raise typer.Exit(subprocess.call(command))
@@ -213,7 +226,7 @@ def serve(
     _prefect(settings)
     from flows.server import running_server
 
-    with running_server(port) as url:
+    with _sentences(), running_server(port) as url:
         # Only now: Prefect reads the server's address when it is imported.
         os.environ["PREFECT_API_URL"] = url
         from prefect.schedules import Cron
@@ -241,15 +254,14 @@ def doctor(config: Config = None, set_: Set = None, data_dir: DataDir = None) ->
 
     healthy = True
     for finding in examine(settings):
-        mark = {"ok": "[green]ok[/green]", "note": "[yellow]--[/yellow]"}.get(
-            finding.level, "[red]!![/red]"
-        )
-        out.print(f"{mark} {finding.name:<18}", end=" ")
-        out.print(finding.told, markup=False)
+        mark, colour = _MARKS[finding.level]
+        out.print(mark, style=colour, end=f" {finding.name:<18} ")
+        out.print(finding.told)
         healthy = healthy and finding.level != "fault"
     raise typer.Exit(0 if healthy else FAILED)
 
 
+_MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "fault": ("!!", "red")}
 _DEMO: dict[str, Any] = {
     "sources": [{"kind": "synthetic", "writers": 60}],
     "training.steps": 500,
@@ -266,9 +278,8 @@ def _settings(
     defaults: dict[str, Any] | None = None,
 ) -> Settings:
     """All settings, or the end of the program with a sentence for each bad one."""
-    overrides: dict[str, Any] = dict(defaults or {})
     try:
-        overrides |= dict(parse_assignment(text) for text in assignments or [])
+        overrides: dict[str, Any] = dict(parse_assignment(text) for text in assignments or [])
         if data_dir is not None:
             overrides["data_dir"] = data_dir
         if paths and not kinds:
@@ -280,7 +291,7 @@ def _settings(
                 {"kind": kind, "path": path}
                 for kind, path in itertools.zip_longest(kinds, paths or [])
             ]
-        return load_settings(config, overrides)
+        return load_settings(config, overrides, defaults)
     except ConfigError as error:
         _stop(str(error), BAD_INPUT)
 
@@ -305,25 +316,28 @@ def _run(flow: Any, *arguments: Any) -> Any:
     """Run a flow; an error that we foresaw becomes a sentence and an exit code."""
     from prefect.settings import get_current_settings
 
-    from siamese.audit import AuditRefused
-    from siamese.calibration import CalibrationError
-    from siamese.claims import ClaimsError
-    from siamese.sources import SourceError
-    from siamese.splitting import SplitError
-    from siamese.verifier import VerifierError
-    from tasks.champion import NoModel
-    from tasks.register import RegistrationRefused
-
     if not get_current_settings().api.url:
         out.print(
             "Starting Prefect's temporary API, 10 to 60 s (set PREFECT_API_URL to use a server)…"
         )
-    try:
+    with _sentences():
         return flow(*arguments)
-    except (SourceError, AuditRefused, SplitError, ClaimsError) as error:
+    raise AssertionError  # for the type checker: the block above returns or ends the program
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Foreseen failures end the program with a sentence and a code, not with a traceback."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except InputError as error:
         _stop(str(error), BAD_INPUT)
-    except (CalibrationError, NoModel, RegistrationRefused, VerifierError) as error:
+    except RunError as error:
         _stop(str(error), FAILED)
+    except MlflowException as error:
+        _stop(f"The tracking server or database of MLflow failed: {error}", FAILED)
 
 
 def _show_decisions(made: Any) -> int:
@@ -357,7 +371,7 @@ def _show_model(settings: Settings, registered: Path) -> None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    err.print(message, style="red", markup=False)
+    err.print(message, style="red")
     raise typer.Exit(code)
 
 

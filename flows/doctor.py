@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from siamese.config import Settings
@@ -31,10 +32,17 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for package in _NEEDED:
         yield _package(package, "fault", f"missing; pip install {package}")
     yield _package("kagglehub", "note", "missing; only for downloads: pip install kagglehub")
-    yield _device()
-    yield _disk(settings)
-    yield _tracking(settings)
-    yield _prefect()
+    for name, look in (
+        ("device", _device),
+        ("disk", _disk),
+        ("registry", _registry),
+        ("prefect api", _prefect),
+    ):
+        try:
+            yield look(settings)
+        # Whatever is broken, the other checks are still worth having.
+        except Exception as error:
+            yield Finding("fault", name, f"{type(error).__name__}: {error}")
     for source in settings.sources:
         there = source.path is None or source.path.exists()
         told = f"{source.kind}: {source.path or 'generated or downloaded'}"
@@ -48,7 +56,7 @@ def _package(name: str, level: Literal["note", "fault"], otherwise: str) -> Find
         return Finding(level, name, otherwise)
 
 
-def _device() -> Finding:
+def _device(settings: Settings) -> Finding:  # noqa: ARG001
     import torch
 
     if torch.cuda.is_available():
@@ -66,24 +74,27 @@ def _disk(settings: Settings) -> Finding:
     return Finding("ok" if free > _LEAST_DISK else "fault", "disk", told)
 
 
-def _tracking(settings: Settings) -> Finding:
+def _registry(settings: Settings) -> Finding:
     from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
 
     from tasks import tracking
 
     uri = tracking.tracking_uri(settings)
+    none_yet = Finding("note", "registry", f"{uri}: no model yet; siamese train makes one")
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return none_yet
     try:
-        client = tracking.connect(settings)
-        model = client.get_registered_model(settings.tracking.model)
+        model = MlflowClient(uri, uri).get_registered_model(settings.tracking.model)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return Finding("note", "registry", f"{uri}: no model yet; siamese train makes one")
-        return Finding("fault", "registry", f"{uri}: {error}")
+            return none_yet
+        raise
     champion = model.aliases.get("champion", "none")
     return Finding("ok", "registry", f"{uri}: champion is version {champion}")
 
 
-def _prefect() -> Finding:
+def _prefect(settings: Settings) -> Finding:  # noqa: ARG001
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url

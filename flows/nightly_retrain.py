@@ -13,8 +13,5 @@ from tasks.champion import promote
 def nightly_retrain(settings: Settings | None = None) -> str:
     """Train on what is there now; a night with nothing new is all cache hits."""
     settings = settings or load_settings()
-    trained = train_and_register(settings)
-    verdict = promote(
-        settings, trained.data.splits, trained.data.pairs, wait_for=[trained.registered]
-    )
-    return verdict.why if verdict else "The new version is the champion."
+    made = train_and_register(settings)
+    return promote(settings, made.data.splits, made.data.pairs, made.registered)

@@ -89,7 +89,7 @@ def audit_files(
                 "notice",
                 "few_images",
                 f"{len(few)} writer(s) have fewer than {settings.min_images} genuine "
-                f"signatures: {_some(few)}.",
+                f"signatures: {some(few)}.",
                 "They are left out.",
             )
         )
@@ -99,7 +99,7 @@ def audit_files(
                 "notice",
                 "not_placed",
                 f"{len(unread)} file(s) could not be placed: "
-                f"{_some([f'{name} ({why})' for name, why in unread])}.",
+                f"{some([f'{name} ({why})' for name, why in unread])}.",
                 "They are left out.",
             )
         )
@@ -156,12 +156,13 @@ def _contradictory(files: pd.DataFrame) -> tuple[set[str], list[Finding]]:
             "notice",
             "contradiction",
             f"{len(bad)} picture(s) occur under two writers or as genuine and forged: "
-            f"{_some(paths)}.",
+            f"{some(paths)}.",
             "They are left out.",
         )
     ]
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
     shown = ", ".join(map(str, names[:5]))
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

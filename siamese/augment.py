@@ -35,7 +35,7 @@ def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Gen
 
 
 def _affine(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotate ±8°, scale 0.85-1.1 in each direction, shear ±0.15, shift 4 %."""
+    """Rotate ±8°, scale 0.81-1.17 in each direction, shear ±0.15, shift 4 %."""
     n, _, height, width = x.shape
     angle = _uniform(n, -8, 8, x, generator) * (math.pi / 180)
     shear = _uniform(n, -0.15, 0.15, x, generator)

@@ -34,7 +34,8 @@ class Calibration:
     ``log10_lr = clip(intercept − slope · distance, lowest, highest)``; the bounds are what
     the number of calibration signatures can support. ``threshold`` is the distance of equal
     FAR_skilled and FRR. ``accept_at`` and ``reject_at`` are the policy's distances: accept at
-    or below the first, reject above the second, review between.
+    or below the first, reject above the second, review between. ``widest_spread`` is the
+    spread that one in a hundred sets of a writer's own references exceeds.
     """
 
     n_references: int
@@ -45,6 +46,7 @@ class Calibration:
     threshold: float
     accept_at: float
     reject_at: float
+    widest_spread: float
 
     def log10_lr(self, distance: Floats) -> Floats:
         """How many times likelier the distance is between genuine pairs than forgeries, log10."""
@@ -57,6 +59,10 @@ class Calibration:
             "accept",
             np.where(distance > self.reject_at, "reject", "review"),
         )
+
+    def disagree(self, spread: float) -> bool:
+        """Whether references of this spread are hardly one writer's."""
+        return self.n_references > 1 and spread > self.widest_spread
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,6 +123,7 @@ def calibrate(trials: Trials, policy: PolicySettings) -> Calibration:
         threshold=threshold,
         accept_at=accept_at,
         reject_at=reject_at,
+        widest_spread=float(np.quantile(trials.spread, 0.99)),
     )
 
 

@@ -12,12 +12,15 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -184,8 +187,17 @@ class TrackingSettings(Section):
 class ScheduleSettings(Section):
     """The nightly retraining."""
 
-    cron: str = Field("0 2 * * *", min_length=9, description="when, as a cron line")
+    cron: str = Field(
+        "0 2 * * *", pattern=r"^\S+( +\S+){4}$", description="when, as a cron line of five fields"
+    )
     timezone: str = Field("UTC", description="of the cron line, as in Europe/Amsterdam")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, timezone: str) -> str:
+        if timezone not in available_timezones():
+            raise ValueError("there is no such time zone")
+        return timezone
 
 
 class Settings(BaseSettings):
@@ -233,13 +245,18 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-def load_settings(config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+def load_settings(
+    config: Path | None = None,
+    overrides: dict[str, Any] | None = None,
+    defaults: dict[str, Any] | None = None,
+) -> Settings:
     """Read the settings.
 
     Parameters
     ----------
     config : a TOML file; none: ``siamese.toml`` in the current folder, if it is there.
     overrides : dotted field names to values, as in ``{"training.steps": 200}``.
+    defaults : likewise, for what nothing else says.
 
     Raises
     ------
@@ -251,13 +268,24 @@ def load_settings(config: Path | None = None, overrides: dict[str, Any] | None =
         raise ConfigError(f"The config file {config} does not exist.")
     _refuse_unknown_environment()
 
+    fallback = _nested(defaults or {})
+
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=config)
 
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources = super().settings_customise_sources(settings_cls, *args, **kwargs)
+            return (*sources, InitSettingsSource(settings_cls, fallback))
+
     try:
         loaded = FromFile(**_nested(overrides or {}))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{config} is not valid TOML: {error}") from error
+    except SettingsError as error:
+        raise ConfigError(f"The environment holds a value that is not JSON: {error}.") from error
     except ValidationError as error:
         raise ConfigError(_sentences(error)) from error
     return Settings.model_construct(

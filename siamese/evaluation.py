@@ -67,7 +67,7 @@ def evaluate(
 
     def add(name: str, of: Trials, statistic: Statistic, *kinds: str, rate: bool = True) -> None:
         """Add a figure that counts the trials of some kinds, unless there are none."""
-        n = len(of.of(*kinds).kind)
+        n = distinct(of.of(*kinds))
         if n and len(np.unique(of.label)) == 2:
             figures[name] = bootstrap_over_writers(
                 lambda weights: statistic(of, weights),
@@ -89,8 +89,18 @@ def evaluate(
     add("auc_mixed", mixed, _auc, *KINDS, rate=False)
     add("cllr", mixed, _cllr(calibration), *KINDS, rate=False)
     add("cllr_min", mixed, _cllr_min, *KINDS, rate=False)
-    counts = {kind: int((trials.kind == kind).sum()) for kind in KINDS}
+    counts = {kind: distinct(trials.of(kind)) for kind in KINDS}
     return Evaluation(trials.n_references, len(np.unique(trials.writer)), counts, figures)
+
+
+def distinct(trials: Trials) -> int:
+    """How many comparisons these are: draws of other references for the same one count once.
+
+    With one reference each pair is another; with several, each questioned signature is.
+    """
+    if trials.n_references == 1:
+        return len(trials.kind)
+    return len(set(zip(trials.writer.tolist(), trials.questioned.tolist(), strict=True)))
 
 
 def _eer(trials: Trials, weights: Floats) -> Floats:

@@ -178,7 +178,7 @@ def _smooth(values: Floats, window: int) -> Floats:
 
 
 def draw(plan: Plan, rng: np.random.Generator) -> Image.Image:
-    """Ink on white: grey, pen width and darkness by pressure; about 90 px a letter height."""
+    """Ink on white: grey, pen width and darkness by pressure; about 60 px a letter height."""
     points, speed, down = pen_path(plan, rng)
     scale = 60.0 * _OVERSAMPLING
     xy = (points - points.min(axis=0)) * scale + 30 * _OVERSAMPLING

@@ -38,7 +38,7 @@ class Block(nn.Module):
 
 
 class SignatureNet(nn.Module):
-    """Residual network pooled over the height only, so that the order of the letters stays.
+    """Residual network pooled into six strips along the width: the order of letters stays.
 
     Input: ``(B, 1, H, W)`` in [0, 1], ink bright. Output: ``(B, embedding)``, unit length.
     """

@@ -58,7 +58,8 @@ def render(
             f"while FRR ≤ {verifier.policy.max_frr:.1%}, prior {verifier.policy.prior:.0%}.",
             f"- Seed {provenance.get('seed')}, data fingerprint "
             f"`{provenance.get('data_fingerprint')}`, code version "
-            f"`{provenance.get('code_version')}`.",
+            f"`{provenance.get('code_version')}`, imaging "
+            f"`{provenance.get('imaging_fingerprint')}`.",
             "",
             "## Data and protocol",
             "",
@@ -83,6 +84,7 @@ def render(
             f"- Background as the network sees it: {_auc(probes.background_seen)} "
             f"(must be ≤ {BACKGROUND_LIMIT:.2f}; "
             f"{'healthy' if probes.healthy else 'NOT healthy'}).",
+            f"- Amount, box and sharpness of the ink: {_auc(probes.global_seen)} (reported).",
             f"- Paper of the original files, which is removed: {_auc(probes.background_raw)}.",
             f"- Questioned signature alone, no reference: {_auc(probes.questioned_only)} "
             "(reported; tremor is honest evidence).",

@@ -35,14 +35,17 @@ BACKGROUND_LIMIT = 0.60
 class Probes:
     """AUC of each probe on unseen writers; 0.5 is chance.
 
-    background_seen : on the canvas with its ink removed. background_raw : on the paper of the
-    original files, as a measure of what imaging removes. questioned_only : on the questioned
-    signature's vector, never seeing a reference; tremor is honest evidence, so this one is
-    reported, not gated.
+    background_seen : on the canvas with its ink removed; gates registration. Where imaging
+    leaves exactly nothing, as it should, this is 0.5 by construction. background_raw : on the
+    paper and the format of the original files, as a measure of what imaging removes.
+    global_seen : on global facts of the canvas (amount, box and sharpness of the ink): shape is
+    in them too, so this is reported. questioned_only : on the questioned signature's vector,
+    never seeing a reference; tremor is honest evidence, so this is reported.
     """
 
     background_seen: Estimate
     background_raw: Estimate
+    global_seen: Estimate
     questioned_only: Estimate
 
     @property
@@ -89,7 +92,12 @@ def run_probes(
             rate=False,
         )
 
-    return Probes(probe(tree, seen), probe(tree, papers), probe(linear, vectors.astype(np.float64)))
+    return Probes(
+        background_seen=probe(tree, seen),
+        background_raw=probe(tree, papers),
+        global_seen=probe(tree, np.stack([_global_facts(canvas) for canvas in canvases])),
+        questioned_only=probe(linear, vectors.astype(np.float64)),
+    )
 
 
 def _background_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
@@ -105,13 +113,21 @@ def _background_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
     return np.array([rest.mean(), rest.std(), rest.min(), rest.max(), grain])
 
 
+def _global_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
+    """What a canvas tells without its shape: ink's share and level, its box, its sharpness."""
+    ink = canvas[canvas > 0].astype(np.float64)
+    top, bottom, left, right = imaging.ink_box(canvas)
+    edges = np.abs(np.diff(canvas.astype(np.float64), axis=1)).sum() / max(ink.sum(), 1.0)
+    return np.array([ink.size / canvas.size, ink.mean(), bottom - top, right - left, edges])
+
+
 def _paper_facts(path: Path, settings: ImagingSettings) -> Floats:
     """Global facts of the file: paper's mean, noise and gradient, size, format."""
     data = path.read_bytes()
     grey = imaging.decode(data, settings).astype(np.float64)
     threshold = imaging.otsu_threshold(grey.astype(np.uint8))
     paper = np.where(grey > threshold, grey, np.nan)
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=imaging.FORMATS) as image:
         extension = float(image.format == "PNG")
     height, width = grey.shape
     low, high = np.nanpercentile(paper, [5, 95])

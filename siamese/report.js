@@ -70,7 +70,8 @@
       cell.append(image);
     }
     const quality = questioned ? row.questioned_quality : row.reference_quality;
-    const note = quality && quality !== "ok" ? `${file} (${quality})` : file;
+    const told = questioned ? quality : `of the references, the worst is ${quality}`;
+    const note = quality && quality !== "ok" ? `${file} (${told})` : file;
     cell.append(element("div", note, "small"));
     return cell;
   };

@@ -14,7 +14,6 @@ Indices = npt.NDArray[np.int64]
 class WriterImages:
     """Row numbers of one writer's images."""
 
-    writer: int
     genuine: Indices
     forgeries: Indices
 
@@ -24,9 +23,7 @@ def group_by_writer(writers: Indices, genuine: npt.NDArray[np.bool_]) -> list[Wr
     groups = []
     for writer in np.unique(writers):
         mine = writers == writer
-        group = WriterImages(
-            int(writer), np.flatnonzero(mine & genuine), np.flatnonzero(mine & ~genuine)
-        )
+        group = WriterImages(np.flatnonzero(mine & genuine), np.flatnonzero(mine & ~genuine))
         if len(group.genuine) >= 2:
             groups.append(group)
     return groups

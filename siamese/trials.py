@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ class Trials:
     """N comparisons with a known answer.
 
     distance : (N,) in [0, 2], fused over the references. kind : (N,) pair kinds. writer : (N,)
-    whose references they are. questioned : (N,) ids.
+    whose references they are. questioned : (N,) ids. spread : (N,) of the references.
     """
 
     n_references: int
@@ -26,6 +27,7 @@ class Trials:
     kind: npt.NDArray[np.str_]
     writer: npt.NDArray[np.str_]
     questioned: npt.NDArray[np.str_]
+    spread: Floats
 
     @property
     def label(self) -> npt.NDArray[np.int64]:
@@ -44,6 +46,7 @@ class Trials:
             self.kind[rows],
             self.writer[rows],
             self.questioned[rows],
+            self.spread[rows],
         )
 
 
@@ -70,6 +73,7 @@ def single_trials(pairs: pd.DataFrame, distance: Floats) -> Trials:
         pairs["kind"].to_numpy(dtype=str),
         pairs["writer"].to_numpy(dtype=str),
         pairs["questioned_id"].to_numpy(dtype=str),
+        np.zeros(len(pairs)),
     )
 
 
@@ -114,7 +118,7 @@ def fused_trials(
     that the table holds as that writer's skilled forgeries, and all that it holds as random.
     """
     row = {image_id: i for i, image_id in enumerate(ids)}
-    parts: list[tuple[Floats, str, str, npt.NDArray[np.str_]]] = []
+    columns: list[list[npt.NDArray[Any]]] = [[np.zeros(0)], [], [], [], [np.zeros(0)]]
     for index, (writer, mine) in enumerate(pairs.groupby("writer", sort=True)):
         rng = np.random.default_rng((seed, index, n_references, 6))
         by_kind = {kind: mine[mine["kind"] == kind] for kind in PAIR_KINDS}
@@ -125,22 +129,29 @@ def fused_trials(
         for _ in range(draws):
             order = rng.permutation(genuine)
             references = vectors[[row[i] for i in order[:n_references]]]
+            spread = spread_of(references)
             for kind in PAIR_KINDS:
                 questioned = (
                     order[n_references:]
                     if kind == "genuine"
                     else np.unique(by_kind[kind]["questioned_id"].to_numpy(dtype=str))
                 )
-                if len(questioned) == 0:
-                    continue
                 asked = vectors[[row[i] for i in questioned]]
                 gaps = np.linalg.norm(asked[:, None] - references[None], axis=2)
-                fused = fuse(gaps.astype(np.float64), spread_of(references))
-                parts.append((fused, kind, str(writer), questioned))
-    return Trials(
-        n_references,
-        np.concatenate([p[0] for p in parts]) if parts else np.zeros(0),
-        np.concatenate([np.full(len(p[0]), p[1]) for p in parts]) if parts else np.zeros(0, str),
-        np.concatenate([np.full(len(p[0]), p[2]) for p in parts]) if parts else np.zeros(0, str),
-        np.concatenate([p[3] for p in parts]) if parts else np.zeros(0, str),
+                n = len(questioned)
+                for column, values in zip(
+                    columns,
+                    (
+                        fuse(gaps.astype(np.float64), spread),
+                        np.full(n, kind),
+                        np.full(n, str(writer)),
+                        questioned,
+                        np.full(n, spread),
+                    ),
+                    strict=True,
+                ):
+                    column.append(values)
+    distance, kinds, writers, ids_asked, spreads = (
+        np.concatenate(column) if column else np.zeros(0, str) for column in columns
     )
+    return Trials(n_references, distance, kinds, writers, ids_asked, spreads)

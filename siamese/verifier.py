@@ -149,7 +149,7 @@ class Verifier:
         if facts.get("format") != _FORMAT:
             raise VerifierError(
                 f"The verifier in {folder} has format {facts.get('format')}; this version reads "
-                f"{_FORMAT}. Train it again."
+                f"{_FORMAT}. Train a new one: siamese retrain."
             )
         if sha256_of(weights) != facts["weights_sha256"]:
             raise VerifierError(f"The weights in {folder} are not those that were saved there.")
@@ -198,7 +198,8 @@ def decide(
     distances = np.linalg.norm(references - questioned, axis=1).astype(np.float64)
     closest = usable[int(distances.argmin())]
     calibration = verifier.calibration(len(usable))
-    distance = float(fuse(distances, spread_of(references)))
+    spread = spread_of(references)
+    distance = float(fuse(distances, spread))
     log10_lr = float(calibration.log10_lr(np.array(distance)))
     probability = float(p_genuine(np.array(log10_lr), verifier.policy.prior))
     decision = str(calibration.decide(np.array(distance)))
@@ -206,10 +207,20 @@ def decide(
     if any(copies):
         decision, reason = "review", "pasted"
         told = "The questioned picture is a copy of a reference; nobody signs the same way twice."
-    elif decision == "accept" and qualities[0] != "ok":
-        decision, reason = "review", f"questioned_{qualities[0]}"
-        told = f"Close enough to accept, but look at the picture. {details[0]}"
+    elif decision == "accept" and calibration.disagree(spread):
+        decision, reason = "review", "references_disagree"
+        told = "The references differ more than one writer's do; are they all by one person? Check."
+    elif decision == "accept" and (faulty := _first_fault(qualities, usable)) is not None:
+        side = "questioned" if faulty == 0 else "reference"
+        decision, reason = "review", f"{side}_{qualities[faulty]}"
+        told = f"Close enough to accept, but look at the pictures. {details[faulty]}"
     return Comparison(decision, reason, told, distance, log10_lr, probability, closest)
+
+
+def _first_fault(qualities: tuple[str, ...], usable: list[int]) -> int | None:
+    """Place among ``qualities`` of the first compared picture that is not ``ok``."""
+    compared = (0, *(place + 1 for place in usable))
+    return next((place for place in compared if qualities[place] != "ok"), None)
 
 
 def _reason(decision: str, policy: PolicySettings) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from siamese.calibration import CalibrationError
 from siamese.config import Settings
 from siamese.figures import histogram_of
 from siamese.model import load_network
+from siamese.preparing import imaging_fingerprint
 from siamese.tables import IMAGES
 from siamese.training import embed
 from siamese.trials import fused_trials, pair_distances, single_trials
@@ -47,6 +48,8 @@ def calibrate(
         provenance={
             **work.provenance,
             "data_fingerprint": splits.key,
+            "imaging_fingerprint": imaging_fingerprint(settings.imaging),
+            "training_writers": sorted(set(read_pairs(pairs, "train")["writer"])),
             "training_fingerprint": trained.key,
         },
         background={"distances": distances},

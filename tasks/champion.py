@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
 
 import mlflow
+import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -13,110 +14,154 @@ from prefect.artifacts import create_markdown_artifact
 from siamese import promotion
 from siamese.config import Settings
 from siamese.errors import RunError
-from siamese.files import fingerprint, sha256_of_file
-from siamese.promotion import Verdict
+from siamese.files import fingerprint, read_json, sha256_of_file
+from siamese.preparing import imaging_fingerprint
 from siamese.tables import IMAGES
 from siamese.trials import Trials, pair_distances, single_trials
-from siamese.verifier import Verifier
+from siamese.verifier import Verifier, VerifierError
 from tasks import tracking
 from tasks.pairs import read_pairs
 from tasks.signatures import signature_set
 from tasks.stage import Output
+
+_FEWEST_WRITERS = 5
 
 
 class NoModel(RunError):
     """There is no such model version; the message says how to get one."""
 
 
-def _may_work_later(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
-    return not isinstance(state.result(raise_on_failure=False), NoModel)
-
-
 @task(
     name="fetch_model",
     retries=2,
     retry_delay_seconds=5,
-    retry_condition_fn=_may_work_later,
+    retry_condition_fn=tracking.server_away,
 )
-def fetch_model(settings: Settings, alias: str = "champion") -> Output:
-    """The files of the version with an alias; named by content, downloaded once.
+def fetch_model(settings: Settings) -> Output:
+    """The champion's files, downloaded once and named by content.
 
     Raises
     ------
-    NoModel : nothing is registered under that name and alias.
+    NoModel : nothing is registered as champion.
+    VerifierError : what is registered cannot be read by this version of the program.
     """
     client = tracking.connect(settings)
     model = settings.tracking.model
     try:
-        version = client.get_model_version_by_alias(model, alias)
+        version = client.get_model_version_by_alias(model, "champion").version
     except MlflowException as error:
+        if error.error_code not in tracking.REFUSALS:
+            raise
         raise NoModel(
-            f"No version of {model} has the alias {alias} in {tracking.tracking_uri(settings)}. "
+            f"No version of {model} has the alias champion in {tracking.tracking_uri(settings)}. "
             "Train one first: siamese train, or siamese demo."
         ) from error
-    name = fingerprint(tracking.tracking_uri(settings), model, version.version, version.source)
+    output = _version(settings, version)
+    trained_with = Verifier.load(output.path)
+    now = imaging_fingerprint(trained_with.imaging_settings)
+    log = get_run_logger()
+    if trained_with.provenance.get("imaging_fingerprint") != now:
+        log.warning(
+            f"The imaging code has changed since {model} version {version} was trained, so its "
+            "figures may not hold. Train a new one: siamese retrain."
+        )
+    log.info(f"Using {model} version {version}, the champion.")
+    return output
+
+
+def _version(settings: Settings, version: str) -> Output:
+    """The files of one registered version."""
+    client = tracking.connect(settings)
+    model = settings.tracking.model
+    source = client.get_model_version(model, version).source
+    name = fingerprint(tracking.tracking_uri(settings), model, version, source)
     folder = settings.data_dir.resolve() / "models" / name
     if not folder.is_dir():
         partial = folder.with_name(f".{name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{model}/{version.version}", dst_path=str(partial)
+            artifact_uri=f"models:/{model}/{version}", dst_path=str(partial)
         )
         partial.rename(folder)
-    verifier = next(iter(sorted(folder.rglob("verifier.json"))), None)
-    if verifier is None:
-        raise NoModel(f"Version {version.version} of {model} holds no verifier.")
-    Verifier.load(verifier.parent)
-    key = fingerprint(
-        [sha256_of_file(path) for path in sorted(verifier.parent.iterdir())],
-        model,
-        version.version,
-    )
-    get_run_logger().info(f"Using {model} version {version.version} ({alias}).")
-    return Output(stage=f"{model} version {version.version}", key=key, path=verifier.parent)
+    found = sorted(folder.rglob("verifier.json"))
+    if not found:
+        raise NoModel(f"Version {version} of {model} holds no verifier.")
+    files = [sha256_of_file(path) for path in sorted(found[0].parent.iterdir())]
+    key = fingerprint(files, model, version)
+    return Output(stage=f"{model} version {version}", key=key, path=found[0].parent)
 
 
-@task(name="promote")
-def promote(settings: Settings, splits: Output, pairs: Output) -> Verdict | None:
-    """Hold the challenger against the champion on the same pairs; promote it when better.
+@task(
+    name="promote",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=tracking.server_away,
+)
+def promote(settings: Settings, splits: Output, pairs: Output, registered: Output) -> str:
+    """Hold this run's version against the champion, and promote it when it is better.
+
+    Both are compared on the same pairs of calibration writers: test writers are for the
+    figures alone. Writers that the champion was trained on are left out.
 
     Returns
     -------
-    The verdict; none when the new version is the champion already.
+    A sentence that says what was done, and why.
     """
     client = tracking.connect(settings)
     model = settings.tracking.model
-    champion, challenger = fetch_model.fn(settings), None
-    if "challenger" in client.get_registered_model(model).aliases:
-        challenger = fetch_model.fn(settings, "challenger")
-    if challenger is None or challenger.key == champion.key:
-        get_run_logger().info("There is no challenger: the new version is the champion.")
-        return None
-    images, table = IMAGES.read(splits / "images.parquet"), read_pairs(pairs, "test")
-
-    def trials_of(output: Output) -> tuple[Trials, Verifier]:
-        verifier = Verifier.load(output.path)
-        one = settings.model_copy(update={"imaging": verifier.imaging_settings})
-        signatures = signature_set(one, images, table)
-        vectors = verifier.embed(signatures.canvases)
-        return single_trials(table, pair_distances(table, signatures.ids, vectors)), verifier
-
-    old, old_verifier = trials_of(champion)
-    new, new_verifier = trials_of(challenger)
+    version = str(read_json(registered / "registered.json")["version"])
+    champion = client.get_model_version_by_alias(model, "champion").version
+    if version == champion:
+        return _told(f"Version {version} is the champion; nothing new was trained.")
+    try:
+        old = Verifier.load(_version(settings, champion).path)
+    except VerifierError as error:
+        return _promoted(settings, version, f"Promoted: the champion cannot be read. {error}")
+    new = Verifier.load(_version(settings, version).path)
+    images, table = IMAGES.read(splits / "images.parquet"), read_pairs(pairs, "calibration")
+    known = set(old.provenance.get("training_writers", []))
+    table = table[~table["writer"].isin(known) & ~table["questioned_writer"].isin(known)]
+    left = table.loc[table["kind"] == "skilled_forgery", "writer"].nunique()
+    if left < _FEWEST_WRITERS:
+        return _told(
+            f"Not promoted: only {left} calibration writers were not in the champion's training, "
+            f"and a comparison needs {_FEWEST_WRITERS}."
+        )
     verdict = promotion.judge(
-        old,
-        new,
-        old_verifier.calibration(1),
-        new_verifier.calibration(1),
+        _trials(settings, old, images, table),
+        _trials(settings, new, images, table),
+        old.calibration(1),
+        new.calibration(1),
         resamples=settings.policy.bootstrap,
         seed=settings.seed,
     )
-    version = client.get_model_version_by_alias(model, "challenger").version
     client.set_model_version_tag(model, version, "verdict", verdict.why)
     if verdict.promote:
-        client.set_registered_model_alias(model, "champion", version)
+        return _promoted(settings, version, verdict.why)
+    return _told(verdict.why)
+
+
+def _trials(
+    settings: Settings, verifier: Verifier, images: pd.DataFrame, table: pd.DataFrame
+) -> Trials:
+    """One verifier's distances on the pairs, on canvases made as it was trained."""
+    own = settings.model_copy(update={"imaging": verifier.imaging_settings})
+    signatures = signature_set(own, images, table)
+    vectors: np.ndarray = verifier.embed(signatures.canvases)
+    return single_trials(table, pair_distances(table, signatures.ids, vectors))
+
+
+def _promoted(settings: Settings, version: str, why: str) -> str:
+    client = tracking.connect(settings)
+    model = settings.tracking.model
+    client.set_registered_model_alias(model, "champion", version)
+    if client.get_registered_model(model).aliases.get("challenger") == version:
         client.delete_registered_model_alias(model, "challenger")
-    get_run_logger().info(verdict.why)
-    create_markdown_artifact(markdown=f"## Verdict\n\n{verdict.why}\n", key="promote")
-    return verdict
+    return _told(why)
+
+
+def _told(why: str) -> str:
+    get_run_logger().info(why)
+    create_markdown_artifact(markdown=f"## Verdict\n\n{why}\n", key="promote")
+    return why

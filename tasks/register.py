@@ -123,7 +123,7 @@ def _log_results(
         for name, figure in one.figures.items():
             for suffix, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
                 mlflow.log_metric(f"test_{one.n_references}ref_{name}{suffix}", value)
-    for name in ("background_seen", "background_raw", "questioned_only"):
+    for name in ("background_seen", "background_raw", "global_seen", "questioned_only"):
         mlflow.log_metric(f"probe_{name}_auc", probes[name]["value"])
     for picture in sorted((evaluated / "figures").glob("*.png")):
         mlflow.log_artifact(str(picture), "figures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from siamese import splitting
+from siamese.audit import some
 from siamese.config import Settings
 from siamese.files import read_json
 from siamese.sources.listing import Protocol
@@ -28,8 +29,11 @@ def split(
     }
     splits = splitting.split_writers(images, protocols, settings.split, settings.seed)
     WRITER_SPLITS.write(splits, work.into / "splits.parquet", work.provenance)
-    images = images[images["writer"].isin(splits["writer"])]
-    IMAGES.write(images, work.into / "images.parquet", work.provenance)
+    placed = images[images["writer"].isin(splits["writer"])]
+    IMAGES.write(placed, work.into / "images.parquet", work.provenance)
+    unplaced = sorted(set(images["writer"]) - set(splits["writer"]))
+    if unplaced:
+        work.log(f"{len(unplaced)} writer(s) are in no split by protocol: {some(unplaced)}.")
     counts = splits["split"].value_counts()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in SPLITS)
     work.log(f"Writers: {told}; none in two splits.")

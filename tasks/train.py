@@ -78,7 +78,7 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
         )
         training_figure(trained.history).savefig(work.into / "training.png", dpi=110)
     (work.into / "checkpoint.pt").unlink(missing_ok=True)
-    best = min(trained.history, key=lambda epoch: epoch.selection)
+    best = next(epoch for epoch in trained.history if epoch.step == trained.best_step)
     return (
         f"## Training\n\nStep {trained.best_step} of {settings.training.steps} was selected on "
         f"calibration writers: EER_skilled {best.eer_skilled:.1%}, EER_random "

@@ -1,4 +1,4 @@
-"""Shared fixtures: real data where it is, a small trained system, a browser where there is one."""
+"""Shared fixtures: real data and a browser where they are, and no settings from outside."""
 
 from __future__ import annotations
 
@@ -44,5 +44,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     for name in list(os.environ):
         if name.startswith("SIAMESE_") or name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
             monkeypatch.delenv(name)
+    # Whatever opens a tracking store in this process by itself opens one of the test's own.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/stray.db")
     monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -37,7 +37,7 @@ def trials(seed: int, shift: float = 0.5, writers: int = 12, each: int = 30) -> 
             writer += [f"w{w}"] * each
     flat = np.concatenate(distance)
     questioned = np.array([f"q{i}" for i in range(len(flat))])
-    return Trials(1, flat, np.array(kind), np.array(writer), questioned)
+    return Trials(1, flat, np.array(kind), np.array(writer), questioned, np.zeros(len(flat)))
 
 
 def test_nearer_means_likelier_and_bounded_by_what_was_seen() -> None:
