@@ -105,7 +105,9 @@ def _background_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
 
     Mean, spread, extremes and graininess; all 0 where imaging did its work.
     """
-    strokes = canvas > 0.3 * imaging.otsu_threshold(canvas)
+    dark = canvas > imaging.otsu_threshold(canvas)
+    paper, ink = canvas[~dark].mean(), canvas[dark].mean() if dark.any() else 255.0
+    strokes = canvas > paper + 0.3 * (ink - paper)
     rest = canvas[~ndimage.binary_dilation(strokes, iterations=2)].astype(np.float64)
     if rest.size < 2:
         return np.zeros(5)

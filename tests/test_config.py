@@ -36,6 +36,9 @@ def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SIAMESE_SEED", "2")
     found = load_settings(config, {"seed": 3})
     assert (found.seed, found.training.steps, found.training.writers_per_batch) == (3, 20, 4)
+    fallback = {"training.steps": 1, "training.evaluate_every": 7}
+    found = load_settings(config, defaults=fallback)
+    assert (found.training.steps, found.training.evaluate_every) == (20, 7)
     monkeypatch.chdir(tmp_path)
     assert load_settings().training.writers_per_batch == 4
 
@@ -54,6 +57,8 @@ def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.M
         ({"sources": [{"kind": "cedar"}]}, "sources.0: a cedar source needs a path"),
         ({"sources": [{"kind": "oracle"}]}, "sources.0.kind: .*'synthetic'.*got 'oracle'"),
         ({"sources": [{}, {}]}, "sources: two sources have the same name"),
+        ({"schedule.timezone": "Mars/X"}, "schedule.timezone: there is no such time zone"),
+        ({"schedule.cron": "daily"}, "schedule.cron: .*got 'daily'"),
         ({"policy.max_frr": 1.0}, "policy.max_frr: .*less than 1"),
     ],
 )
@@ -69,6 +74,15 @@ def test_bad_files_and_variables_are_named(tmp_path: Path, monkeypatch: pytest.M
     broken.write_text("seed = = 1")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_settings(broken)
+    broken.write_bytes(b"seed = '\xff'")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_settings(broken)
+    monkeypatch.setenv("SIAMESE_SOURCES", "kaggle")
+    with pytest.raises(ConfigError, match="not JSON"):
+        load_settings()
+    monkeypatch.setenv("SIAMESE_SOURCES", '[{"kind": "kaggle"}]')
+    assert load_settings().sources[0].kind == "kaggle"
+    monkeypatch.delenv("SIAMESE_SOURCES")
     monkeypatch.setenv("SIAMESE_SEEED", "1")
     with pytest.raises(ConfigError, match="SIAMESE_SEEED names no setting"):
         load_settings()

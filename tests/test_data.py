@@ -15,7 +15,7 @@ from PIL import Image
 from siamese.audit import AuditRefused, audit_files
 from siamese.config import AuditSettings, PairSettings, SourceSettings, SplitSettings
 from siamese.files import sha256_of, sha256_of_file
-from siamese.pairs import build_pairs
+from siamese.pairs import PairError, build_pairs, check_kinds
 from siamese.sources import SourceError, fetch_and_read, synthetic
 from siamese.sources.listing import Listing, Protocol, PublishedPairs
 from siamese.splitting import SplitError, assert_disjoint, parse_writers, split_writers
@@ -295,6 +295,13 @@ def test_pairs_leave_out_unusable_pictures_and_copies() -> None:
     mine = pairs[pairs["writer"] == "s:001"]
     assert (mine["kind"] != "genuine").all()
     assert images.loc[0, "image_id"] not in set(pairs["reference_id"]) | set(pairs["questioned_id"])
+
+
+def test_a_split_without_forgeries_is_refused_by_name() -> None:
+    pairs = build_pairs(images_table(4, forged=0), PairSettings(), 1)
+    with pytest.raises(PairError, match="The calibration split has no skilled_forgery pairs"):
+        check_kinds(pairs, "calibration")
+    check_kinds(build_pairs(images_table(4), PairSettings(), 1), "calibration")
 
 
 def test_most_pairs_per_writer() -> None:

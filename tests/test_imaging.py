@@ -142,16 +142,26 @@ def test_cut_off_and_scattered_ink_is_noticed_but_kept() -> None:
     assert (found.quality, found.usable) == ("scattered", True)
 
 
-def test_perceptual_hash_sees_through_encoding() -> None:
-    jpeg = encoded(signature(), "JPEG", quality=80)
-    hashes = {
-        imaging.perceptual_hash(imaging.prepare(data, SETTINGS).pixels)
-        for data in (encoded(signature()), encoded(signature(), "BMP"))
-    }
-    assert len(hashes) == 1
+def hash_of(data: bytes) -> str:
+    return imaging.perceptual_hash(imaging.prepare(data, SETTINGS).pixels)
+
+
+def test_copies_are_known_through_encoding_and_other_signatures_are_not() -> None:
+    copies = [
+        encoded(signature(), "JPEG", quality=80),
+        encoded(signature(), "BMP"),
+        encoded(signature().convert("RGB").resize((800, 320))),
+    ]
     other = encoded(signature().transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-    assert imaging.perceptual_hash(imaging.prepare(other, SETTINGS).pixels) not in hashes
-    assert imaging.prepare(jpeg, SETTINGS).quality == "ok"
+    found = imaging.same_picture(
+        [hash_of(encoded(signature()))], [hash_of(data) for data in (*copies, other)]
+    )
+    assert found.tolist() == [[True, True, True, False]]
+
+
+def test_postscript_never_reaches_an_interpreter() -> None:
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"
+    assert imaging.prepare(page, SETTINGS).quality == "unreadable"
 
 
 @given(st.binary(max_size=400))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,14 @@ from siamese import scoring, training
 from siamese.calibration import calibrate
 from siamese.claims import ClaimsError, hash_claims, read_claims
 from siamese.config import ImagingSettings, NetworkSettings, ScoringSettings
+from siamese.errors import InputError
 from siamese.model import build_network
+from siamese.preparing import canvas_store, canvases_of, prepare_files
 from siamese.scoring import score_claims
 from siamese.sources import synthetic
 from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS, TableError, provenance_of
-from siamese.verifier import Verifier
+from siamese.verifier import Verifier, decide
 
 SETTINGS = ScoringSettings(shard=4, workers=1)
 
@@ -168,6 +171,89 @@ def test_manifest_rows_that_cannot_be_scored_say_why(example: Path, tmp_path: Pa
     assert found["e"].problem == "several_questioned"
     assert (found["f"].problem, len(found["f"].references)) == ("", 1)
     assert found["f"].detail == "1 of 2 references are not there."
+
+
+def test_a_column_named_like_a_verdict_cannot_be_one(
+    example: Path, verifier: Verifier, tmp_path: Path
+) -> None:
+    root = tmp_path / "claims"
+    shutil.copytree(example / "claims", root)
+    write_manifest(
+        root,
+        "claim_id,questioned,reference,decision,distance\n"
+        "a,C-0002_questioned.png,C-0001_reference_1.png,accept,cheap\n",
+    )
+    row = scored(root, verifier, tmp_path / "store").iloc[0]
+    assert row["distance"] != "cheap"
+    assert (row["manifest_decision"], row["manifest_distance"]) == ("accept", "cheap")
+    assert row["reason"] in ("close", "between", "far")
+
+
+def test_one_impossible_path_costs_only_its_claim(example: Path, tmp_path: Path) -> None:
+    root = tmp_path / "claims"
+    shutil.copytree(example / "claims", root)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (root / "refs").mkdir()
+    (root / "refs" / "link.png").symlink_to(tmp_path / "secret.png")
+    (root / "loop.png").symlink_to(root / "loop.png")
+    rows = [
+        ("long", "x" * 5000, "C-0001_reference_1.png"),
+        ("loop", "loop.png", "C-0001_reference_1.png"),
+        ("link", "C-0001_questioned.png", "refs"),
+        ("good", "C-0001_questioned.png", "C-0001_reference_1.png"),
+    ]
+    text = "claim_id,questioned,reference\n" + "".join(",".join(row) + "\n" for row in rows)
+    found = {claim.claim_id: claim for claim in read_claims(write_manifest(root, text))}
+    assert found["good"].problem == ""
+    assert found["link"].problem == "path_outside"
+    assert found["long"].problem in ("path_outside", "questioned_missing")
+    assert found["loop"].problem in ("path_outside", "questioned_missing")
+    assert not found["link"].files
+
+
+def test_a_read_that_failed_is_tried_again(
+    example: Path, verifier: Verifier, tmp_path: Path
+) -> None:
+    root = tmp_path / "claims"
+    shutil.copytree(example / "claims", root)
+    claims = read_claims(root)
+    hashes, _ = hash_claims(claims, root)
+    picture = root / "C-0001_questioned.png"
+    data = picture.read_bytes()
+    settings = verifier.imaging_settings
+    store = canvas_store(tmp_path / "store", settings)
+    picture.write_bytes(data + b"changed")
+    first = prepare_files([(hashes[picture], picture)], settings, store, workers=1)
+    assert first["quality"].tolist() == ["unreadable"]
+    with pytest.raises(InputError, match="can no longer be used"):
+        canvases_of([(hashes[picture], picture)], settings, store, workers=1)
+    picture.write_bytes(data)
+    again = prepare_files([(hashes[picture], picture)], settings, store, workers=1)
+    assert again["quality"].tolist() == ["ok"]
+
+
+def test_references_that_disagree_and_faulty_ones_are_reviewed(verifier: Verifier) -> None:
+    calm = trials(1).of("genuine", "skilled_forgery")
+    three = dataclasses.replace(
+        calibrate(calm, POLICY), n_references=3, accept_at=1.9, reject_at=1.95, widest_spread=0.5
+    )
+    both = dataclasses.replace(verifier, calibrations=(verifier.calibrations[0], three))
+    one, other = np.eye(8, dtype=np.float32)[:2]
+
+    def decided(*references: np.ndarray, quality: str = "ok") -> str:
+        return decide(
+            both,
+            one,
+            np.stack(references),
+            qualities=("ok", *([quality] * len(references))),
+            details=("", *(["Cut off."] * len(references))),
+            copies=[False] * len(references),
+            usable=list(range(len(references))),
+        ).reason
+
+    assert decided(one, one, one) == "close"
+    assert decided(one, other, other) == "references_disagree"
+    assert decided(one, one, one, quality="clipped") == "reference_clipped"
 
 
 def test_folders_that_cannot_be_read_at_all(tmp_path: Path) -> None:
