@@ -294,6 +294,26 @@ def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     page.close()
 
 
+def test_markup_in_a_manifest_is_shown_not_run(
+    system: System, watched: tuple[Page, list[str]], prefect_server: str, tmp_path: Path
+) -> None:
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    root = system.output_of("example_claims") / "claims"
+    for name in ("C-0001_questioned.png", "C-0001_reference_1.png"):
+        shutil.copy(root / name, tmp_path / name)
+    (tmp_path / "claims.csv").write_text(
+        f"claim_id,questioned,reference,{hostile}\n"
+        f"{hostile},C-0001_questioned.png,C-0001_reference_1.png,{hostile}</script>\n"
+    )
+    done = system.run("score", tmp_path, PREFECT_API_URL=prefect_server)
+    page, seen = watched
+    page.on("dialog", lambda dialog: seen.append(dialog.message))
+    page.goto(Path(re.findall(r"Report: +(\S+)", done.stdout)[0]).as_uri())
+    assert page.locator("#body td.id").inner_text() == hostile
+    assert page.locator("#body img").count() == 2
+    assert seen == []
+
+
 def test_report_opens_offline_filters_and_sorts(
     system: System, watched: tuple[Page, list[str]]
 ) -> None:
@@ -425,7 +445,7 @@ SMALL = (
 def test_killed_training_resumes_in_the_same_run(
     system: System, prefect_server: str, tmp_path: Path
 ) -> None:
-    arguments = ["train", *SMALL, "--set", "training.steps=40"]
+    arguments = ["train", *SMALL, "--set", "training.steps=150"]
     env = environment(system.home, PREFECT_API_URL=prefect_server)
     with subprocess.Popen(
         [SIAMESE, *arguments],
@@ -438,7 +458,7 @@ def test_killed_training_resumes_in_the_same_run(
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "Training: step 15 of 40" in line:
+            if "Training: step 15 of 150" in line:
                 os.killpg(process.pid, signal.SIGKILL)
                 break
     server = {"PREFECT_API_URL": prefect_server}
@@ -449,9 +469,31 @@ def test_killed_training_resumes_in_the_same_run(
         [client.get_experiment_by_name("signature-verification").experiment_id]
     )
     logged = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert done.returncode == 0, done.stdout[-3000:]
     assert min(steps) >= 15
-    assert logged == list(range(5, 41, 5))
-    assert run.info.status == ("FINISHED" if done.returncode == 0 else "FAILED")
+    assert logged == list(range(5, 151, 5))
+    assert run.info.status == "FINISHED"
+
+
+def test_nightly_flow_makes_a_champion_then_skips_then_judges(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    def retrain(*more: str) -> str:
+        done = siamese(
+            "retrain", *SMALL, *more, home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        return done.stdout.rstrip().splitlines()[-1]
+
+    first = retrain("--set", "training.steps=100")
+    assert first == "Version 1 is the champion; nothing new was trained."
+    assert retrain("--set", "training.steps=100") == first
+    judged = retrain("--set", "training.steps=110")
+    assert re.match(r"(Not promoted|Promoted): EER_skilled differs by [+-]\d", judged), judged
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
+    aliases = client.get_registered_model("signature-verifier").aliases
+    assert aliases["champion"] == ("2" if judged.startswith("Promoted") else "1")
+    assert client.get_model_version("signature-verifier", "2").tags["verdict"] == judged
 
 
 def test_one_corrupted_picture_costs_only_itself(
