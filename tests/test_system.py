@@ -437,7 +437,7 @@ def test_model_serves_pairs_over_http(system: System, tmp_path: Path) -> None:
 # --- training again --------------------------------------------------------------------------
 
 SMALL = (
-    "--set", 'sources=[{"kind": "synthetic", "writers": 14, "images": 4}]',
+    "--set", 'sources=[{"kind": "synthetic", "writers": 30, "images": 4}]',
     "--set", "network.widths=[8, 12, 16]", "--set", "training.evaluate_every=5",
 )  # fmt: skip
 
