@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.train_and_register import train_and_register
-from siamese.config import Settings, load_settings
+from siamese.config import Settings
+from siamese.loading import load_settings
 from tasks.champion import promote
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from prefect import flow
 from pydantic import BaseModel
 
-from siamese.config import Settings, load_settings
+from siamese.config import Settings
+from siamese.loading import load_settings
 from tasks.champion import fetch_model
 from tasks.report import report
 from tasks.score import score

@@ -7,9 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from siamese.config import PairSettings
+from siamese.copies import same_picture
 from siamese.errors import InputError
 from siamese.files import sha256_of
-from siamese.imaging import USABLE, same_picture
+from siamese.imaging import USABLE
 from siamese.tables import PAIR_KINDS
 
 _COLUMNS = ["reference_id", "questioned_id", "writer", "questioned_writer", "kind", "label"]

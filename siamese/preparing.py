@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
 
-from siamese import config, imaging
+from siamese import config, copies, imaging
 from siamese.config import ImagingSettings
 from siamese.errors import InputError
 from siamese.files import code_version, fingerprint, sha256_of
@@ -25,7 +25,7 @@ Row = tuple[str, bytes, int, int, float, str, str, str]
 
 def imaging_fingerprint(settings: ImagingSettings) -> str:
     """Names a way of making canvases: its settings and the code that does it."""
-    return fingerprint(settings.model_dump(), code_version(imaging, (config,)))
+    return fingerprint(settings.model_dump(), code_version(copies, (config,)))
 
 
 def canvas_store(folder: Path, settings: ImagingSettings) -> ContentStore:
@@ -135,6 +135,6 @@ def _prepare_file(image_id: str, path: Path, settings: ImagingSettings) -> tuple
         canvas.ink_fraction,
         canvas.quality,
         canvas.detail,
-        imaging.perceptual_hash(canvas.pixels) if canvas.usable else "",
+        copies.perceptual_hash(canvas.pixels) if canvas.usable else "",
     )
     return row, lasting

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from siamese.config import SplitSettings
+from siamese.copies import same_picture
 from siamese.errors import InputError
 from siamese.files import sha256_of
-from siamese.imaging import same_picture
 from siamese.sources.listing import Protocol
 from siamese.tables import SPLITS
 

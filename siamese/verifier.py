@@ -16,6 +16,7 @@ import numpy.typing as npt
 from siamese import config, imaging, model
 from siamese.calibration import Calibration, p_genuine
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
+from siamese.copies import perceptual_hash, same_picture
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
 from siamese.model import SignatureNet, load_network, save_weights
@@ -101,8 +102,8 @@ class Verifier:
         asked = imaging.prepare(questioned, self.imaging_settings)
         usable = [i for i, canvas in enumerate(canvases) if canvas.usable]
         vectors = self.embed(np.stack([asked.pixels, *(canvases[i].pixels for i in usable)]))
-        hashes = [imaging.perceptual_hash(canvases[i].pixels) for i in usable]
-        asked_hash = imaging.perceptual_hash(asked.pixels)
+        hashes = [perceptual_hash(canvases[i].pixels) for i in usable]
+        asked_hash = perceptual_hash(asked.pixels)
         return decide(
             self,
             vectors[0],
@@ -167,7 +168,7 @@ class Verifier:
 
 def copies_of(questioned: str, references: list[str]) -> list[bool]:
     """Whether the questioned picture repeats each reference, by their perceptual hashes."""
-    return imaging.same_picture([questioned], references)[0].tolist() if references else []
+    return same_picture([questioned], references)[0].tolist() if references else []
 
 
 def decide(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import mlflow
 
 SIAMESE = str(Path(sys.executable).with_name("siamese"))
 
@@ -76,3 +80,31 @@ def _answers(url: str) -> bool:
             return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+@dataclass(frozen=True)
+class System:
+    """A working folder where the demo was run, with no server of any kind."""
+
+    cwd: Path
+    home: Path
+    output: str
+    code: int
+
+    @property
+    def data(self) -> Path:
+        return self.cwd / "data"
+
+    def output_of(self, stage: str) -> Path:
+        (found,) = [p for p in (self.data / "stages" / stage).iterdir() if p.name[0] != "."]
+        return found
+
+    def shown(self, label: str) -> Path:
+        """A path that the demo printed at its end."""
+        return Path(re.findall(rf"{label}: +(\S+)", self.output)[-1])
+
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(tracking_uri=f"sqlite:///{self.data}/mlflow/mlflow.db")
+
+    def run(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        return siamese(*arguments, home=self.home, cwd=self.cwd, **more)

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 import siamese
-from siamese.config import ConfigError, Settings, SourceSettings, load_settings, parse_assignment
+from siamese.config import Settings, SourceSettings
+from siamese.loading import ConfigError, load_settings, parse_assignment
 
 DEFAULTS = Path(siamese.__file__).parent / "default.toml"
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from siamese import imaging
 from siamese.config import ImagingSettings
+from siamese.copies import perceptual_hash, same_picture
 
 SETTINGS = ImagingSettings()
 
@@ -143,7 +144,7 @@ def test_cut_off_and_scattered_ink_is_noticed_but_kept() -> None:
 
 
 def hash_of(data: bytes) -> str:
-    return imaging.perceptual_hash(imaging.prepare(data, SETTINGS).pixels)
+    return perceptual_hash(imaging.prepare(data, SETTINGS).pixels)
 
 
 def test_copies_are_known_through_encoding_and_other_signatures_are_not() -> None:
@@ -153,7 +154,7 @@ def test_copies_are_known_through_encoding_and_other_signatures_are_not() -> Non
         encoded(signature().convert("RGB").resize((800, 320))),
     ]
     other = encoded(signature().transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-    found = imaging.same_picture(
+    found = same_picture(
         [hash_of(encoded(signature()))], [hash_of(data) for data in (*copies, other)]
     )
     assert found.tolist() == [[True, True, True, False]]

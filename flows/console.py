@@ -1,0 +1,138 @@
+"""What all commands share: settings from flags, running a flow, and talking to a person."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from siamese.config import Settings
+from siamese.errors import InputError, RunError
+from siamese.loading import ConfigError, load_settings, parse_assignment
+
+# No markup: file names hold brackets.
+out = Console(soft_wrap=True, highlight=False, markup=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+#: Exit codes: 0 all done, 1 failed, 2 bad input or settings, 3 some claims unusable.
+FAILED, BAD_INPUT, SOME_UNUSABLE = 1, 2, 3
+
+MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "fault": ("!!", "red")}
+DEMO: dict[str, Any] = {
+    "sources": [{"kind": "synthetic", "writers": 60}],
+    "training.steps": 500,
+    "training.evaluate_every": 50,
+}
+
+
+def read_settings(
+    config: Path | None,
+    assignments: list[str] | None,
+    data_dir: Path | None,
+    kinds: list[str] | None = None,
+    paths: list[Path] | None = None,
+    defaults: dict[str, Any] | None = None,
+) -> Settings:
+    """All settings, or the end of the program with a sentence for each bad one."""
+    try:
+        overrides: dict[str, Any] = dict(parse_assignment(text) for text in assignments or [])
+        if data_dir is not None:
+            overrides["data_dir"] = data_dir
+        if paths and not kinds:
+            raise ConfigError("--path goes with --source: say what kind of data lies there.")
+        if kinds:
+            if paths and len(paths) != len(kinds):
+                raise ConfigError(f"{len(kinds)} --source and {len(paths)} --path do not match.")
+            overrides["sources"] = [
+                {"kind": kind, "path": path}
+                for kind, path in itertools.zip_longest(kinds, paths or [])
+            ]
+        return load_settings(config, overrides, defaults)
+    except ConfigError as error:
+        stop(str(error), BAD_INPUT)
+
+
+def prepare_environment(settings: Settings) -> None:
+    """Set what Prefect and MLflow read when they are imported, where the user has not."""
+    for name, value in {
+        # The first start migrates Prefect's database, which takes longer than its own limit.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOCAL_STORAGE_PATH": str(settings.data_dir.resolve() / "cache"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def run_flow(flow: Any, *arguments: Any) -> Any:
+    """Run a flow; an error that we foresaw becomes a sentence and an exit code."""
+    from prefect.settings import get_current_settings
+
+    if not get_current_settings().api.url:
+        out.print(
+            "Starting Prefect's temporary API, 10 to 60 s (set PREFECT_API_URL to use a server)…"
+        )
+    with sentences():
+        return flow(*arguments)
+    raise AssertionError  # for the type checker: the block above returns or ends the program
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Foreseen failures end the program with a sentence and a code, not with a traceback."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except InputError as error:
+        stop(str(error), BAD_INPUT)
+    except RunError as error:
+        stop(str(error), FAILED)
+    except MlflowException as error:
+        stop(f"The tracking server or database of MLflow failed: {error}", FAILED)
+
+
+def show_decisions(made: Any) -> int:
+    """Where the decisions are, and how many of each; returns the number unusable."""
+    from siamese.tables import CLAIM_DECISIONS, DECISIONS
+
+    decisions = CLAIM_DECISIONS.read(made.decisions.path / "decisions.parquet")
+    counts = decisions["decision"].value_counts()
+    told = ", ".join(f"{counts.get(name, 0)} {name}" for name in DECISIONS)
+    out.print(f"\n{len(decisions):,} claims: {told}.")
+    out.print(f"Decisions: {made.decisions.path / 'decisions.csv'}")
+    out.print(f"Report:    {made.report.path / 'report.html'}")
+    return int(counts.get("unusable", 0))
+
+
+def show_figures(evaluated: Path) -> None:
+    from siamese.evaluation import Evaluation, lines
+
+    data = json.loads((evaluated / "evaluation.json").read_text())
+    out.print("")
+    for line in lines([Evaluation.from_dict(one) for one in data]):
+        out.print(line)
+    out.print(f"Model card: {evaluated / 'model_card.md'}")
+
+
+def show_model(settings: Settings, registered: Path) -> None:
+    made = json.loads((registered / "registered.json").read_text())
+    out.print(f"Model:     {made['model']} version {made['version']}, alias {made['alias']}")
+    directory = "" if settings.data_dir == Path("data") else f" --data-dir {settings.data_dir}"
+    out.print(f"Registry:  siamese ui{directory}   (then http://127.0.0.1:5000)")
+
+
+def stop(message: str, code: int) -> NoReturn:
+    err.print(message, style="red")
+    raise typer.Exit(code)

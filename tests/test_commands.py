@@ -1,0 +1,109 @@
+"""The commands on claims, on bad input, and the help, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from programs import System, siamese
+
+
+@pytest.fixture(scope="session")
+def claims(system: System) -> Path:
+    folder = system.cwd / "claims"
+    shutil.copytree(system.output_of("example_claims") / "claims", folder)
+    return folder
+
+
+def test_score_with_a_server_and_again_from_the_cache(
+    system: System, claims: Path, prefect_server: str
+) -> None:
+    shutil.copy(claims / "C-0001_questioned.png", claims / "new.png")
+    with (claims / "claims.csv").open("a") as table:
+        table.write("N-0001,new.png,C-0002_reference_1.png,10.00\n")
+    first = system.run("score", claims, PREFECT_API_URL=prefect_server)
+    assert first.returncode == 3, first.stdout[-3000:]  # some are unusable on purpose
+    assert "67 claims in" in first.stdout
+    assert "Starting Prefect's temporary API" not in first.stdout
+    assert re.search(r"'score-\w+' - Finished in state Completed", first.stdout)
+    second = system.run("score", claims, PREFECT_API_URL=prefect_server)
+    assert re.search(r"'score-\w+' - Finished in state Cached", second.stdout)
+    assert re.search(r"'report-\w+' - Finished in state Cached", second.stdout)
+    assert first.stdout.split("Decisions:")[1] == second.stdout.split("Decisions:")[1]
+    request = urllib.request.Request(
+        f"{prefect_server}/artifacts/latest/filter",
+        data=b"{}",
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        keys = {artifact["key"] for artifact in json.load(answer)}
+    assert {"score", "report"} <= keys
+
+
+def test_removed_outputs_are_made_again(system: System, claims: Path, prefect_server: str) -> None:
+    page = system.run("report", claims, PREFECT_API_URL=prefect_server)
+    path = Path(re.findall(r"Report: (\S+)", page.stdout)[0])
+    before = path.read_text()
+    shutil.rmtree(path.parent)
+    again = system.run("report", claims, PREFECT_API_URL=prefect_server)
+    assert re.search(r"'report-\w+' - Finished in state Completed", again.stdout)
+    assert re.search(r"'score-\w+' - Finished in state Cached", again.stdout)
+    assert path.read_text().count("C-0001") == before.count("C-0001")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["score", "nowhere"], "The claims folder nowhere does not exist."),
+        (["score", "."], "There are no claims in ."),
+        (["train", "--set", "training.steps=none"], "training.steps: "),
+        (["train", "--set", "training.stepz=1"], "training.stepz: there is no such setting."),
+        (["train", "--source", "oracle"], "sources.0.kind: "),
+        (["train", "--source", "cedar"], "sources.0: a cedar source needs a path"),
+        (["train", "--path", "."], "--path goes with --source"),
+        (["train", "--config", "gone.toml"], "The config file gone.toml does not exist."),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(
+    arguments: list[str], told: str, tmp_path: Path
+) -> None:
+    done = siamese(*arguments, home=tmp_path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_faults_inside_a_flow_are_one_sentence_too(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    server = {"PREFECT_API_URL": prefect_server}
+    missing = system.run("prepare", "--source", "kaggle", "--path", "gone", **server)
+    assert missing.returncode == 2
+    assert missing.stdout.rstrip().endswith("The kaggle source's folder gone does not exist.")
+    none = siamese("score", system.cwd / "claims", home=system.home, cwd=tmp_path, **server)
+    assert none.returncode == 1
+    assert "has the alias champion" in none.stdout.rstrip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "demo", "prepare", "train", "retrain", "score", "report", "ui", "serve", "doctor"],
+)
+def test_help_of_every_command(command: str, tmp_path: Path) -> None:
+    done = siamese(*command.split(), "--help", home=tmp_path, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Usage: siamese" in done.stdout
+    assert len(done.stdout.splitlines()) > 8
+
+
+def test_doctor_sees_the_champion(system: System) -> None:
+    done = system.run("doctor")
+    assert done.returncode == 0, done.stdout
+    for name in ("python", "torch", "device", "disk", "registry", "prefect api", "source"):
+        assert name in done.stdout
+    assert "champion is version 1" in done.stdout

@@ -1,0 +1,193 @@
+"""Training again: nightly, killed, with other data, on servers, deployed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+from programs import SIAMESE, System, environment, free_port, serving, siamese
+
+from siamese.config import SourceSettings
+from siamese.sources import fetch_and_read
+from siamese.tables import IMAGES
+
+SMALL = (
+    "--set", 'sources=[{"kind": "synthetic", "writers": 30, "images": 4}]',
+    "--set", "network.widths=[8, 12, 16]", "--set", "training.evaluate_every=5",
+)  # fmt: skip
+
+
+def test_killed_training_resumes_in_the_same_run(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    arguments = ["train", *SMALL, "--set", "training.steps=150"]
+    env = environment(system.home, PREFECT_API_URL=prefect_server)
+    with subprocess.Popen(
+        [SIAMESE, *arguments],
+        env=env,
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Training: step 15 of 150" in line:
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+    server = {"PREFECT_API_URL": prefect_server}
+    done = siamese(*arguments, home=system.home, cwd=tmp_path, **server)
+    steps = [int(step) for step in re.findall(r"Training: step (\d+) of", done.stdout)]
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("signature-verification").experiment_id]
+    )
+    logged = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert min(steps) >= 15
+    assert logged == list(range(5, 151, 5))
+    assert run.info.status == "FINISHED"
+
+
+def test_nightly_flow_makes_a_champion_then_skips_then_judges(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    def retrain(*more: str) -> str:
+        done = siamese(
+            "retrain", *SMALL, *more, home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        return done.stdout.rstrip().splitlines()[-1]
+
+    first = retrain("--set", "training.steps=100")
+    assert first == "Version 1 is the champion; nothing new was trained."
+    assert retrain("--set", "training.steps=100") == first
+    judged = retrain("--set", "training.steps=110")
+    assert re.match(r"(Not promoted|Promoted): EER_skilled differs by [+-]\d", judged), judged
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
+    aliases = client.get_registered_model("signature-verifier").aliases
+    assert aliases["champion"] == ("2" if judged.startswith("Promoted") else "1")
+    assert client.get_model_version("signature-verifier", "2").tags["verdict"] == judged
+
+
+def test_one_corrupted_picture_costs_only_itself(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    made = fetch_and_read(SourceSettings(writers=8, images=3), tmp_path, seed=4)
+    (made.root / made.images[0].path).write_bytes(b"not a picture any more")
+    with (made.root / "manifest.csv").open("a") as table:
+        table.write("gone.png,001,genuine\n")
+    done = siamese(
+        "prepare", "--source", "manifest", "--path", made.root / "manifest.csv",
+        home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "(unreadable). The file could not be decoded (not a known picture)." in done.stdout
+    assert "1 file(s) could not be placed: gone.png (there is no such file)" in done.stdout
+    (folder,) = [p for p in (tmp_path / "data/stages/prepare").iterdir() if p.name[0] != "."]
+    images = IMAGES.read(folder / "images.parquet")
+    assert images["quality"].value_counts().to_dict() == {"ok": 47, "unreadable": 1}
+
+
+def test_with_an_mlflow_server_it_uses_that_one(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--backend-store-uri", f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination", str(tmp_path / "kept"),
+    ]  # fmt: skip
+    with serving(command, f"{url}/health", tmp_path / "log", tmp_path, environment(tmp_path)):
+        servers = {"PREFECT_API_URL": prefect_server, "MLFLOW_TRACKING_URI": url}
+        done = siamese(
+            "train",
+            *SMALL,
+            "--set",
+            "training.steps=150",
+            home=system.home,
+            cwd=tmp_path,
+            **servers,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        version = mlflow.MlflowClient(tracking_uri=url).get_model_version_by_alias(
+            "signature-verifier", "champion"
+        )
+        assert version.version == "1"
+        scored = siamese(
+            "score", system.output_of("example_claims") / "claims",
+            home=system.home, cwd=tmp_path, **servers,
+        )  # fmt: skip
+        assert scored.returncode == 3, scored.stdout[-3000:]
+    assert not (tmp_path / "data" / "mlflow").exists()
+    assert list((tmp_path / "kept").rglob("weights.safetensors"))
+
+
+def test_claims_of_real_writers_are_scored_and_cached(
+    system: System, prefect_server: str, kaggle_root: Path, tmp_path: Path
+) -> None:
+    rows = ["claim_id,questioned,reference"]
+    for writer in ("049", "057", "069"):
+        genuine = sorted((kaggle_root / "train" / writer).iterdir())
+        forged = sorted((kaggle_root / "train" / f"{writer}_forg").iterdir())
+        for name, source in (("ref", genuine[0]), ("gen", genuine[1]), ("forg", forged[0])):
+            shutil.copy(source, tmp_path / f"{writer}_{name}.png")
+        rows += [f"{writer}-{n},{writer}_{n}.png,{writer}_ref.png" for n in ("gen", "forg")]
+    (tmp_path / "claims.csv").write_text("\n".join(rows) + "\n")
+    first = system.run("score", tmp_path, PREFECT_API_URL=prefect_server)
+    assert first.returncode == 0, first.stdout[-3000:]
+    assert re.search(r"^6 claims: .* 0 unusable\.$", first.stdout, re.MULTILINE)
+    again = system.run("score", tmp_path, PREFECT_API_URL=prefect_server)
+    assert re.search(r"'score-\w+' - Finished in state Cached", again.stdout)
+
+
+def test_kaggle_layout_is_audited_and_split_by_protocol(
+    system: System, prefect_server: str, kaggle_root: Path, tmp_path: Path
+) -> None:
+    done = siamese(
+        "prepare", "--source", "kaggle", "--path", kaggle_root,
+        home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "500 of 500 files in test/ are byte-identical" in done.stdout
+    assert "the label follows from the second path's folder in 100.0% of 23,206" in done.stdout
+    assert "writers are split anew" in done.stdout
+    assert "pairs are rebuilt from the images" in done.stdout
+    assert "Writers: 35 train, 8 calibration, 21 test; none in two splits." in done.stdout
+    refused = siamese(
+        "prepare", "--source", "kaggle", "--path", kaggle_root, "--set", "audit.on_leak=stop",
+        home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "byte-identical" in refused.stdout.rstrip().splitlines()[-1]
+
+
+def test_deployments_are_accepted_by_a_real_server(system: System, prefect_server: str) -> None:
+    root = Path(__file__).parents[1]
+    env = environment(system.home, PREFECT_API_URL=prefect_server, PWD=str(root))
+
+    def prefect(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            env=env,
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    prefect("work-pool", "create", "signatures", "--type", "process")
+    prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    listed = prefect("deployment", "ls")
+    assert "nightly-retrain/nightly" in listed
+    assert "score-claims/on-demand" in listed
