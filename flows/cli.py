@@ -21,6 +21,7 @@ from flows.console import (
     read_settings,
     run_flow,
     sentences,
+    show_claims,
     show_decisions,
     show_figures,
     show_model,
@@ -132,16 +133,20 @@ def retrain(
 @app.command()
 def score(
     claims_dir: Annotated[
-        Path, typer.Argument(help="Folder with claims.csv, or with one folder a claim.")
+        Path, typer.Argument(help="Folder with a manifest or one folder a claim; or a manifest.")
     ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be scored and what is wrong.")
+    ] = False,
     config: Config = None,
     set_: Set = None,
     data_dir: DataDir = None,
 ) -> None:
     """Decide on every claim in a folder with the champion, and write the report.
 
-    claims.csv has the columns claim_id, questioned, reference; without it, each
-    <claim_id>/ holds questioned.* and reference*.*. Exit code 3: some claims are unusable.
+    The manifest, claims.csv, .parquet or .xlsx, has the columns claim_id, questioned,
+    reference; without it, each <claim_id>/ holds questioned.* and reference*.*. A page of a
+    TIFF or PDF is scan.pdf#page=2. Exit code 3: some claims are unusable.
     """
     settings = read_settings(config, set_, data_dir)
     from siamese.claims import ClaimsError, read_claims
@@ -150,7 +155,9 @@ def score(
         found = read_claims(claims_dir)
     except ClaimsError as error:
         stop(str(error), BAD_INPUT)
-    out.print(f"{len(found):,} claims in {claims_dir}.")
+    wrong = show_claims(found, claims_dir)
+    if dry_run:
+        raise typer.Exit(SOME_UNUSABLE if wrong else 0)
     prepare_environment(settings)
     from flows.score_claims import score_claims
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from siamese.config import Settings
 from siamese.errors import InputError, RunError
 from siamese.loading import ConfigError, load_settings, parse_assignment
 
+if TYPE_CHECKING:
+    from siamese.claims import Claim
+
 # No markup: file names hold brackets.
 out = Console(soft_wrap=True, highlight=False, markup=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -24,6 +27,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 #: Exit codes: 0 all done, 1 failed, 2 bad input or settings, 3 some claims unusable.
 FAILED, BAD_INPUT, SOME_UNUSABLE = 1, 2, 3
 
+_SHOWN = 20
 MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "fault": ("!!", "red")}
 DEMO: dict[str, Any] = {
     "sources": [{"kind": "synthetic", "writers": 60}],
@@ -101,6 +105,21 @@ def sentences() -> Iterator[None]:
         stop(str(error), FAILED)
     except MlflowException as error:
         stop(f"The tracking server or database of MLflow failed: {error}", FAILED)
+
+
+def show_claims(claims: list[Claim], claims_dir: Path) -> int:
+    """What a claims folder holds and what is wrong in it; returns the number not to be scored."""
+    wrong = [claim for claim in claims if claim.problem]
+    pictures = {picture for claim in claims for picture in claim.pictures}
+    out.print(
+        f"{len(claims):,} claims in {claims_dir}, {len(pictures):,} pictures; "
+        f"{len(wrong):,} claims cannot be scored."
+    )
+    for claim in wrong[:_SHOWN]:
+        out.print(f"  {claim.claim_id}: {claim.problem}. {claim.detail}")
+    if len(wrong) > _SHOWN:
+        out.print(f"  … and {len(wrong) - _SHOWN:,} more.")
+    return len(wrong)
 
 
 def show_decisions(made: Any) -> int:

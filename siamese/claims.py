@@ -1,23 +1,34 @@
 """A folder of claims: each a questioned signature and the references to hold it against.
 
-By manifest, ``claims.csv`` with the columns ``claim_id, questioned, reference``: one row a
-claim, or many with a reference each; a reference may also be a folder; further columns are
-carried through. By convention, one folder a claim: ``<claim_id>/questioned*`` beside
-``reference*``. Nothing outside the claims folder is read.
+By manifest, ``claims.csv`` (or ``.parquet``, ``.xlsx``) with the columns ``claim_id,
+questioned, reference``: one row a claim, or many with a reference each; a reference may also be
+a folder; further columns are carried through. By convention, one folder a claim:
+``<claim_id>/questioned*`` beside ``reference*``. A page of a TIFF or PDF is named
+``scan.pdf#page=2``; without, it is the first. Nothing outside the claims folder is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from siamese.errors import InputError
-from siamese.files import fingerprint, sha256_of_file
-from siamese.sources.listing import PICTURES, pictures_below
+from siamese.files import fingerprint, sha256_of, sha256_of_file
+from siamese.preparing import page_id
+from siamese.sources.listing import PICTURES
 from siamese.tables import CLAIM_DECISIONS
 
+#: Files that hold signatures: pictures, and the pages of PDF files.
+SCANS = PICTURES | {".pdf"}
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False),
+    ".parquet": pd.read_parquet,
+    ".xlsx": lambda path: pd.read_excel(path, dtype=str, keep_default_na=False),
+}
 _REQUIRED = ("claim_id", "questioned", "reference")
 #: Names of the decisions table, which a manifest's own columns may not take.
 RESERVED = tuple(CLAIM_DECISIONS.schema.names)
@@ -28,6 +39,19 @@ class ClaimsError(InputError):
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A page of a file; most files have one."""
+
+    path: Path
+    page: int = 1
+
+    def name(self, root: Path) -> str:
+        """As a manifest in ``root`` names it."""
+        relative = str(self.path.relative_to(root.resolve()))
+        return relative if self.page == 1 else f"{relative}#page={self.page}"
+
+
+@dataclass(frozen=True)
 class Claim:
     """One claim. ``problem`` says why it cannot be scored, and is empty when it can.
 
@@ -35,14 +59,14 @@ class Claim:
     """
 
     claim_id: str
-    questioned: Path | None
-    references: tuple[Path, ...]
+    questioned: Picture | None
+    references: tuple[Picture, ...]
     problem: str = ""
     detail: str = ""
     further: dict[str, str] = field(default_factory=dict)
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def pictures(self) -> tuple[Picture, ...]:
         return (*((self.questioned,) if self.questioned else ()), *self.references)
 
 
@@ -55,54 +79,69 @@ def read_claims(root: Path) -> list[Claim]:
     """
     if not root.exists():
         raise ClaimsError(f"The claims folder {root} does not exist.")
-    manifest = root if root.is_file() else root / "claims.csv"
-    folder = manifest.parent if root.is_file() else root
-    claims = _from_manifest(manifest, folder) if manifest.is_file() else _from_folders(folder)
+    folder = root.parent if root.is_file() else root
+    manifest = root if root.is_file() else find_manifest(root)
+    claims = _from_manifest(manifest, folder) if manifest else _from_folders(folder)
     if not claims:
         raise ClaimsError(
-            f"There are no claims in {root}: expected claims.csv with the columns "
+            f"There are no claims in {root}: expected claims.csv, .parquet or .xlsx with "
+            "the columns "
             "claim_id, questioned, reference, or folders <claim_id>/ with a questioned* "
             "and at least one reference* picture."
         )
     return sorted(claims, key=lambda claim: claim.claim_id)
 
 
-def hash_claims(claims: list[Claim], root: Path) -> tuple[dict[Path, str], str]:
-    """sha256 of every readable file, and the fingerprint of the whole folder as it is read."""
-    hashes: dict[Path, str] = {}
-    for path in dict.fromkeys(path for claim in claims for path in claim.files):
+def find_manifest(root: Path) -> Path | None:
+    """The manifest in a claims folder, if it has one.
+
+    Raises
+    ------
+    ClaimsError : it has several.
+    """
+    found = [root / f"claims{suffix}" for suffix in _READERS]
+    found = [path for path in found if path.is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise ClaimsError(f"{root} has {names}; name the one to be read: siamese score {found[0]}")
+    return found[0] if found else None
+
+
+def hash_claims(claims: list[Claim], root: Path) -> tuple[dict[Picture, str], str]:
+    """Id of every picture, and the fingerprint of the whole folder as it is read."""
+    files: dict[Path, str] = {}
+    for path in dict.fromkeys(picture.path for claim in claims for picture in claim.pictures):
         try:
-            hashes[path] = sha256_of_file(path)
+            files[path] = sha256_of_file(path)
         except OSError as error:
             # The name of the failure stands in for the content; preparing it says the rest.
-            hashes[path] = fingerprint("unreadable", str(path), error.strerror).ljust(64, "0")
+            files[path] = sha256_of(f"unreadable {path} {error.strerror}".encode())
+    ids = {
+        picture: page_id(files[picture.path], picture.page)
+        for claim in claims
+        for picture in claim.pictures
+    }
+    base = root.parent if root.is_file() else root
     told = [
-        (c.claim_id, c.problem, c.further, [(_relative(p, root), hashes[p]) for p in c.files])
+        (c.claim_id, c.problem, c.further, [(p.name(base), ids[p]) for p in c.pictures])
         for c in claims
     ]
-    return hashes, fingerprint(told)
-
-
-def _relative(path: Path, root: Path) -> str:
-    base = (root.parent if root.is_file() else root).resolve()
-    return str(path.relative_to(base))
+    return ids, fingerprint(told)
 
 
 def _from_folders(root: Path) -> list[Claim]:
     claims = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        inside = [path for p in pictures_below(folder) if (path := _inside(root, p.resolve()))]
-        questioned = [p for p in inside if p.stem.lower().startswith("questioned")]
-        references = [p for p in inside if p.stem.lower().startswith("reference")]
+        below = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
+        inside = [picture for path in below if (picture := _inside(root, path))]
+        questioned = [p for p in inside if p.path.stem.lower().startswith("questioned")]
+        references = [p for p in inside if p.path.stem.lower().startswith("reference")]
         claims.append(_checked(folder.name, questioned, references, {}))
     return claims
 
 
 def _from_manifest(manifest: Path, root: Path) -> list[Claim]:
-    try:
-        table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise ClaimsError(f"{manifest} could not be read as CSV: {error}") from error
+    table = _read_table(manifest)
     missing = [name for name in _REQUIRED if name not in table.columns]
     if missing:
         raise ClaimsError(
@@ -132,22 +171,38 @@ def _from_manifest(manifest: Path, root: Path) -> list[Claim]:
     return claims
 
 
+def _read_table(manifest: Path) -> pd.DataFrame:
+    """All cells as text, empty ones as empty text."""
+    reader = _READERS.get(manifest.suffix.lower())
+    if reader is None:
+        raise ClaimsError(f"{manifest} is not one of {', '.join(_READERS)}.")
+    try:
+        return reader(manifest).fillna("").astype(str)
+    except ImportError as error:
+        raise ClaimsError(
+            f"Reading {manifest.name} needs more: pip install 'siamese-signatures[scans]'."
+        ) from error
+    # A damaged workbook or Parquet file raises nearly anything in its reader.
+    except Exception as error:
+        raise ClaimsError(f"{manifest} could not be read: {error}") from error
+
+
 def _checked(
-    claim_id: str, questioned: list[Path], references: list[Path], further: dict[str, str]
+    claim_id: str, questioned: list[Picture], references: list[Picture], further: dict[str, str]
 ) -> Claim:
     references = list(dict.fromkeys(references))
     if len(questioned) != 1:
         problem = "no_questioned" if not questioned else "several_questioned"
         detail = f"{len(questioned)} questioned signatures were given; a claim has exactly one."
         return Claim(claim_id, None, (), problem, detail, further)
-    absent = [path for path in (questioned[0], *references) if not _is_file(path)]
+    absent = [path for path in (questioned[0], *references) if not _is_file(path.path)]
     if questioned[0] in absent:
-        detail = f"The questioned picture {questioned[0].name} is not there."
+        detail = f"The questioned picture {questioned[0].path.name} is not there."
         return Claim(claim_id, None, (), "questioned_missing", detail, further)
     there = tuple(path for path in references if path not in absent)
     if not there:
         detail = (
-            f"The reference {absent[0].name} is not there."
+            f"The reference {absent[0].path.name} is not there."
             if absent
             else "No reference signature was given."
         )
@@ -164,19 +219,21 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _inside(root: Path, name: str | Path) -> Path | None:
-    """The path, with links followed, when it can be one and stays within the folder."""
+def _inside(root: Path, name: str | Path) -> Picture | None:
+    """The picture, with links followed, when its path can be one and stays within the folder."""
+    text, _, number = str(name).partition("#page=")
+    page = int(number) if number.isdecimal() and int(number[:6]) >= 1 else None
     try:
-        path = (root / name).resolve()
+        path = (root / (text if page else str(name))).resolve()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
         return None
-    return path if path.is_relative_to(root.resolve()) else None
+    return Picture(path, page or 1) if path.is_relative_to(root.resolve()) else None
 
 
-def _expand(root: Path, name: str) -> list[Path | None]:
-    """The file itself or, of a folder, the pictures in it; None for what leaves the root."""
-    path = _inside(root, name)
-    if path is None or not path.is_dir():
-        return [path]
-    pictures = [p for p in sorted(path.iterdir()) if p.suffix.lower() in PICTURES]
-    return [_inside(root, picture) for picture in pictures]
+def _expand(root: Path, name: str) -> list[Picture | None]:
+    """The picture itself or, of a folder, those in it; None for what leaves the root."""
+    picture = _inside(root, name)
+    if picture is None or not picture.path.is_dir():
+        return [picture]
+    within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
+    return [_inside(root, path) for path in within]

@@ -37,6 +37,7 @@ USABLE: frozenset[str] = frozenset({"ok", "clipped", "scattered"})
 
 #: Decoders that are tried; Pillow has others that start programs (PostScript).
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_PDF_DPI = 200  # as most scanners do; PDF lengths are in 1/72 inch
 _FAINTEST = 96  # level of the lightest ink on a canvas, well apart from the paper's 0
 _WORKING_SIDE = 900  # px; larger scans are area-averaged down first: strokes stay over 2 px wide
 
@@ -75,17 +76,18 @@ class Canvas:
         return self.quality in USABLE
 
 
-def prepare(data: bytes, settings: ImagingSettings) -> Canvas:
+def prepare(data: bytes, settings: ImagingSettings, page: int = 1) -> Canvas:
     """Decode and normalise one picture; a bad one gives a reason, never an exception.
 
     Parameters
     ----------
-    data : the file's bytes (PNG, JPEG, TIFF, BMP, WebP).
+    data : the file's bytes (PNG, JPEG, TIFF, BMP, WebP, PDF).
     settings : canvas size and limits.
+    page : of a file with several, from 1.
     """
     width = height = 0
     try:
-        grey = decode(data, settings)
+        grey = decode(data, settings, page)
         height, width = grey.shape
         ink = remove_specks(lift_ink(shrink(grey)))
         quality, detail = judge(ink, settings)
@@ -109,7 +111,7 @@ def refused_canvas(
     return Canvas(empty, width, height, 0.0, quality, detail)
 
 
-def decode(data: bytes, settings: ImagingSettings) -> Grey:
+def decode(data: bytes, settings: ImagingSettings, page: int = 1) -> Grey:
     """Decode to 8-bit grey, upright, transparent parts white.
 
     Limits on bytes and pixels are checked before anything is decoded.
@@ -123,8 +125,14 @@ def decode(data: bytes, settings: ImagingSettings) -> Grey:
             "too_large", f"The file has {len(data):,} bytes; the limit is {settings.max_bytes:,}."
         )
     try:
+        if data.startswith(b"%PDF-"):
+            return render_pdf_page(data, settings, page)
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             warnings.simplefilter("ignore")
+            pages = getattr(image, "n_frames", 1)
+            if page > pages:
+                raise ImageRefused("unreadable", f"There is no page {page}: the file has {pages}.")
+            image.seek(page - 1)
             pixels = image.width * image.height
             if pixels > settings.max_pixels:
                 raise ImageRefused(
@@ -141,6 +149,29 @@ def decode(data: bytes, settings: ImagingSettings) -> Grey:
     except Exception as error:
         reason = str(error) if str(error) and "BytesIO" not in str(error) else "not a known picture"
         raise ImageRefused("unreadable", f"The file could not be decoded ({reason}).") from error
+
+
+def render_pdf_page(data: bytes, settings: ImagingSettings, page: int) -> Grey:
+    """One page of a PDF in grey, at 200 dpi or less where that would be too large.
+
+    Raises
+    ------
+    ImageRefused : no such page, or pypdfium2 is not installed.
+    """
+    try:
+        import pypdfium2  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        told = "PDF pages need more: pip install 'siamese-signatures[scans]'."
+        raise ImageRefused("unreadable", told) from error
+    with pypdfium2.PdfDocument(data) as document:
+        if page > len(document):
+            raise ImageRefused(
+                "unreadable", f"There is no page {page}: the file has {len(document)}."
+            )
+        sheet = document[page - 1]
+        width, height = sheet.get_size()
+        scale = min(_PDF_DPI / 72, (settings.max_pixels / max(width * height, 1)) ** 0.5)
+        return np.asarray(sheet.render(scale=scale, grayscale=True).to_pil().convert("L"), np.uint8)
 
 
 def _to_grey(image: Image.Image) -> Grey:

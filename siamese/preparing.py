@@ -20,6 +20,7 @@ from siamese.store import CANVAS_SCHEMA, ContentStore, stack_canvases
 _CHUNK = 64
 
 Progress = Callable[[int, int], None]
+File = tuple[str, Path] | tuple[str, Path, int]
 Row = tuple[str, bytes, int, int, float, str, str, str]
 
 
@@ -28,13 +29,18 @@ def imaging_fingerprint(settings: ImagingSettings) -> str:
     return fingerprint(settings.model_dump(), code_version(copies, (config,)))
 
 
+def page_id(file_id: str, page: int) -> str:
+    """The image id of a page: the file's own sha256 for the first, another for each other."""
+    return file_id if page == 1 else sha256_of(f"{file_id}#page={page}".encode())
+
+
 def canvas_store(folder: Path, settings: ImagingSettings) -> ContentStore:
     """The store of canvases made with these settings, below ``folder``."""
     return ContentStore(folder / "canvases" / imaging_fingerprint(settings), CANVAS_SCHEMA)
 
 
 def prepare_files(
-    files: Sequence[tuple[str, Path]],
+    files: Sequence[File],
     settings: ImagingSettings,
     store: ContentStore,
     *,
@@ -45,7 +51,7 @@ def prepare_files(
 
     Parameters
     ----------
-    files : (image_id, path); an id that occurs twice is done once.
+    files : (image_id, path) or (image_id, path, page); an id that occurs twice is done once.
     workers : decoding processes; 0: one a core, 1: in this process.
 
     Returns
@@ -53,8 +59,9 @@ def prepare_files(
     Rows of :data:`CANVAS_SCHEMA`, indexed by ``image_id``. A file that cannot be read now has
     its row, with the reason, but is not stored: it may be read the next time.
     """
-    known = store.get([image_id for image_id, _ in files])
-    todo = [(key, path) for key, path in dict(files).items() if key not in known.index]
+    distinct = {file[0]: file for file in files}
+    known = store.get(list(distinct))
+    todo = [file for image_id, file in distinct.items() if image_id not in known.index]
     chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
     done = 0
     made = [known]
@@ -68,7 +75,7 @@ def prepare_files(
 
 
 def canvases_of(
-    files: Sequence[tuple[str, Path]],
+    files: Sequence[File],
     settings: ImagingSettings,
     store: ContentStore,
     *,
@@ -81,7 +88,7 @@ def canvases_of(
     InputError : a picture can no longer be used.
     """
     rows = prepare_files(files, settings, store, workers=workers)
-    rows = rows.loc[[image_id for image_id, _ in files]]
+    rows = rows.loc[[file[0] for file in files]]
     lost = ~rows["quality"].isin(imaging.USABLE).to_numpy()
     if lost.any():
         first = int(np.flatnonzero(lost)[0])
@@ -93,7 +100,7 @@ def canvases_of(
 
 
 def _mapped(
-    chunks: list[list[tuple[str, Path]]], settings: ImagingSettings, workers: int
+    chunks: list[list[File]], settings: ImagingSettings, workers: int
 ) -> Iterator[list[tuple[Row, bool]]]:
     if workers == 1 or len(chunks) < 2:
         yield from (_prepare_chunk(chunk, settings) for chunk in chunks)
@@ -104,13 +111,13 @@ def _mapped(
     )
 
 
-def _prepare_chunk(
-    chunk: list[tuple[str, Path]], settings: ImagingSettings
-) -> list[tuple[Row, bool]]:
-    return [_prepare_file(image_id, path, settings) for image_id, path in chunk]
+def _prepare_chunk(chunk: list[File], settings: ImagingSettings) -> list[tuple[Row, bool]]:
+    return [_prepare_file(*file, settings=settings) for file in chunk]
 
 
-def _prepare_file(image_id: str, path: Path, settings: ImagingSettings) -> tuple[Row, bool]:
+def _prepare_file(
+    image_id: str, path: Path, page: int = 1, *, settings: ImagingSettings
+) -> tuple[Row, bool]:
     """The row, and whether it follows from the content alone and so may be kept."""
     lasting = False
     try:
@@ -118,12 +125,12 @@ def _prepare_file(image_id: str, path: Path, settings: ImagingSettings) -> tuple
             canvas = imaging.refused_canvas(
                 "too_large", f"The file is over {settings.max_bytes:,} bytes.", settings
             )
-        elif sha256_of(data := path.read_bytes()) != image_id:
+        elif page_id(sha256_of(data := path.read_bytes()), page) != image_id:
             canvas = imaging.refused_canvas(
                 "unreadable", "The file changed while it was read; run again.", settings
             )
         else:
-            canvas, lasting = imaging.prepare(data, settings), True
+            canvas, lasting = imaging.prepare(data, settings, page), True
     except OSError as error:
         reason = f"The file could not be read ({error.strerror or error})."
         canvas = imaging.refused_canvas("unreadable", reason, settings)

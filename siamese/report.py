@@ -116,12 +116,13 @@ class _Thumbnails:
         if not name:
             return ""
         if name not in self.made:
-            self.made[name] = self._make(self.root / name)
+            path, _, page = name.partition("#page=")
+            self.made[name] = self._make(self.root / path, int(page or 1))
         return self.made[name]
 
-    def _make(self, path: Path) -> str:
+    def _make(self, path: Path, page: int) -> str:
         try:
-            grey = imaging.decode(path.read_bytes(), self.settings)
+            grey = imaging.decode(path.read_bytes(), self.settings, page)
         except (OSError, imaging.ImageRefused):
             return ""
         picture = Image.fromarray(grey)

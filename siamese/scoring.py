@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from siamese.claims import Claim
+from siamese.claims import Claim, Picture
 from siamese.config import ScoringSettings
 from siamese.imaging import USABLE
 from siamese.preparing import canvas_store, prepare_files
@@ -29,7 +29,7 @@ def embedding_store(folder: Path, verifier: Verifier) -> ContentStore:
 
 def score_claims(
     claims: Sequence[Claim],
-    hashes: Mapping[Path, str],
+    hashes: Mapping[Picture, str],
     verifier: Verifier,
     store: Path,
     settings: ScoringSettings,
@@ -46,7 +46,7 @@ def score_claims(
 
     Parameters
     ----------
-    hashes : sha256 of every file that the claims name.
+    hashes : id of every picture that the claims name.
     store : folder of canvases and vectors, shared by all runs.
     root : the claims folder; paths in the table are relative to it.
     model_version : as it shall stand in the table.
@@ -70,17 +70,17 @@ def score_claims(
 
 def _facts_of(
     shard: Sequence[Claim],
-    hashes: Mapping[Path, str],
+    hashes: Mapping[Picture, str],
     verifier: Verifier,
     store: Path,
     settings: ScoringSettings,
 ) -> pd.DataFrame:
     """Quality, hash and vector of each picture of a shard, by image id."""
-    files = [(hashes[path], path) for claim in shard for path in claim.files]
+    files = [(hashes[p], p.path, p.page) for claim in shard for p in claim.pictures]
     canvases = canvas_store(store, verifier.imaging_settings)
     vectors = embedding_store(store, verifier)
     facts = prepare_files(files, verifier.imaging_settings, canvases, workers=settings.workers)
-    ids = [image_id for image_id, _ in files]
+    ids = [file[0] for file in files]
     done = set(vectors.get(ids).index)
     todo = facts[facts["quality"].isin(USABLE) & ~facts.index.isin(done)]
     size = verifier.imaging_settings
@@ -92,11 +92,11 @@ def _facts_of(
 
 
 def _decide(
-    claim: Claim, hashes: Mapping[Path, str], known: pd.DataFrame, verifier: Verifier
+    claim: Claim, hashes: Mapping[Picture, str], known: pd.DataFrame, verifier: Verifier
 ) -> tuple[Comparison, tuple[str, ...]]:
     if claim.problem:
         return Comparison("unusable", claim.problem, claim.detail), ("", "")
-    facts = [known.loc[hashes[path]] for path in claim.files]
+    facts = [known.loc[hashes[picture]] for picture in claim.pictures]
     asked, references = facts[0], facts[1:]
     usable = [i for i, reference in enumerate(references) if reference["quality"] in USABLE]
     qualities = tuple(str(fact["quality"]) for fact in facts)
@@ -147,8 +147,8 @@ def _row(
         "p_genuine": comparison.p_genuine if scored else None,
         "log10_lr": comparison.log10_lr if scored else None,
         "n_references": sum(q in USABLE for q in qualities[1:]) if claim.references else 0,
-        "closest_reference": _name(closest, root),
-        "questioned": _name(claim.questioned, root),
+        "closest_reference": closest.name(root) if closest else "",
+        "questioned": claim.questioned.name(root) if claim.questioned else "",
         "questioned_quality": qualities[0],
         "reference_quality": worst,
         "model_version": model_version,
@@ -159,7 +159,3 @@ def _row(
         "scored_at": scored_at,
         **claim.further,
     }
-
-
-def _name(path: Path | None, root: Path) -> str:
-    return str(path.relative_to(root.resolve())) if path else ""

@@ -29,6 +29,7 @@ def test_score_with_a_server_and_again_from_the_cache(
     first = system.run("score", claims, PREFECT_API_URL=prefect_server)
     assert first.returncode == 3, first.stdout[-3000:]  # some are unusable on purpose
     assert "67 claims in" in first.stdout
+    assert "C-0063: reference_missing. The reference C-0063_reference_1.png" in first.stdout
     assert "Starting Prefect's temporary API" not in first.stdout
     assert re.search(r"'score-\w+' - Finished in state Completed", first.stdout)
     second = system.run("score", claims, PREFECT_API_URL=prefect_server)
@@ -43,6 +44,16 @@ def test_score_with_a_server_and_again_from_the_cache(
     with urllib.request.urlopen(request) as answer:
         keys = {artifact["key"] for artifact in json.load(answer)}
     assert {"score", "report"} <= keys
+
+
+def test_dry_run_says_what_is_wrong_and_does_nothing(system: System, tmp_path: Path) -> None:
+    claims = system.output_of("example_claims") / "claims"
+    done = siamese("score", claims, "--dry-run", home=tmp_path, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "66 claims in" in done.stdout
+    assert "2 claims cannot be scored" in done.stdout
+    assert "C-0064: questioned_missing." in done.stdout
+    assert not (tmp_path / "data").exists()
 
 
 def test_removed_outputs_are_made_again(system: System, claims: Path, prefect_server: str) -> None:

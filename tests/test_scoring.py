@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from test_decisions import POLICY, trials
 
 from siamese import scoring, training
 from siamese.calibration import calibrate
-from siamese.claims import ClaimsError, hash_claims, read_claims
+from siamese.claims import ClaimsError, Picture, hash_claims, read_claims
 from siamese.config import ImagingSettings, NetworkSettings, ScoringSettings
 from siamese.errors import InputError
 from siamese.model import build_network
@@ -163,7 +164,7 @@ def test_manifest_rows_that_cannot_be_scored_say_why(example: Path, tmp_path: Pa
         "f,C-0001_questioned.png,gone.png,\n",
     )
     found = {claim.claim_id: claim for claim in read_claims(root)}
-    assert [path.name for path in found["a"].references] == ["1.png", "2.png"]
+    assert [picture.path.name for picture in found["a"].references] == ["1.png", "2.png"]
     assert found["a"].further == {"branch": "north"}
     assert found["b"].problem == "path_outside"
     assert found["c"].problem == "reference_missing"
@@ -208,7 +209,7 @@ def test_one_impossible_path_costs_only_its_claim(example: Path, tmp_path: Path)
     assert found["link"].problem == "path_outside"
     assert found["long"].problem in ("path_outside", "questioned_missing")
     assert found["loop"].problem in ("path_outside", "questioned_missing")
-    assert not found["link"].files
+    assert not found["link"].pictures
 
 
 def test_a_read_that_failed_is_tried_again(
@@ -223,12 +224,16 @@ def test_a_read_that_failed_is_tried_again(
     settings = verifier.imaging_settings
     store = canvas_store(tmp_path / "store", settings)
     picture.write_bytes(data + b"changed")
-    first = prepare_files([(hashes[picture], picture)], settings, store, workers=1)
+    first = prepare_files(
+        [(hashes[Picture(picture.resolve())], picture)], settings, store, workers=1
+    )
     assert first["quality"].tolist() == ["unreadable"]
     with pytest.raises(InputError, match="can no longer be used"):
-        canvases_of([(hashes[picture], picture)], settings, store, workers=1)
+        canvases_of([(hashes[Picture(picture.resolve())], picture)], settings, store, workers=1)
     picture.write_bytes(data)
-    again = prepare_files([(hashes[picture], picture)], settings, store, workers=1)
+    again = prepare_files(
+        [(hashes[Picture(picture.resolve())], picture)], settings, store, workers=1
+    )
     assert again["quality"].tolist() == ["ok"]
 
 
@@ -256,6 +261,43 @@ def test_references_that_disagree_and_faulty_ones_are_reviewed(verifier: Verifie
     assert decided(one, one, one, quality="clipped") == "reference_clipped"
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "xlsx"])
+def test_pages_and_every_kind_of_manifest(
+    example: Path, verifier: Verifier, tmp_path: Path, form: str
+) -> None:
+    root = tmp_path / "claims"
+    root.mkdir()
+    pages = [
+        Image.open(example / "claims" / name).convert("L")
+        for name in ("C-0001_reference_1.png", "C-0001_questioned.png")
+    ]
+    for name in ("scan.tif", "scan.pdf"):
+        pages[0].save(root / name, save_all=True, append_images=pages[1:], resolution=200)
+    for number, page in enumerate(pages, start=1):
+        page.save(root / f"{number}.png")
+    table = pd.DataFrame(
+        [
+            ("pictures", "2.png", "1.png", 7),
+            ("tiff", "scan.tif#page=2", "scan.tif", 7),
+            ("pdf", "scan.pdf#page=2", "scan.pdf#page=1", 7),
+            ("beyond", "scan.tif#page=3", "scan.tif", None),
+        ],
+        columns=["claim_id", "questioned", "reference", "branch"],
+    )
+    path = root / f"claims.{form}"
+    {"csv": table.to_csv, "parquet": table.to_parquet, "xlsx": table.to_excel}[form](
+        path, index=False
+    )
+    found = scored(root, verifier, tmp_path / "store").set_index("claim_id")
+    assert found.loc["tiff", "distance"] == found.loc["pictures", "distance"]
+    assert found.loc["pdf", "distance"] == pytest.approx(found.loc["pictures", "distance"], abs=0.2)
+    assert found.loc["pdf", "questioned"] == "scan.pdf#page=2"
+    assert found.loc["tiff", "branch"] in ("7", "7.0")
+    assert found.loc["beyond", "branch"] == ""
+    assert found.loc["beyond", "reason"] == "questioned_unreadable"
+    assert "There is no page 3: the file has 2." in found.loc["beyond", "reason_detail"]
+
+
 def test_folders_that_cannot_be_read_at_all(tmp_path: Path) -> None:
     with pytest.raises(ClaimsError, match="does not exist"):
         read_claims(tmp_path / "nowhere")
@@ -265,6 +307,11 @@ def test_folders_that_cannot_be_read_at_all(tmp_path: Path) -> None:
         read_claims(write_manifest(tmp_path, "claim_id,questioned\na,b\n"))
     with pytest.raises(ClaimsError, match="no claims in"):
         read_claims(write_manifest(tmp_path, "claim_id,questioned,reference\n"))
+    (tmp_path / "claims.xlsx").write_bytes(b"no workbook")
+    with pytest.raises(ClaimsError, match=r"claims\.csv and claims\.xlsx"):
+        read_claims(tmp_path)
+    with pytest.raises(ClaimsError, match=r"claims\.xlsx could not be read"):
+        read_claims(tmp_path / "claims.xlsx")
 
 
 def test_fingerprint_follows_content_not_place(example: Path, tmp_path: Path) -> None:
