@@ -16,6 +16,7 @@ from flows.console import (
     FAILED,
     MARKS,
     SOME_UNUSABLE,
+    absolute,
     out,
     prepare_environment,
     read_settings,
@@ -248,7 +249,7 @@ def serve(
         nightly_retrain.serve(
             name="nightly",
             schedule=Cron(settings.schedule.cron, timezone=settings.schedule.timezone),
-            parameters={"settings": settings.model_dump(mode="json")},
+            parameters={"settings": absolute(settings).model_dump(mode="json")},
             limit=1,
             print_starting_message=False,
         )

@@ -63,6 +63,15 @@ def read_settings(
         stop(str(error), BAD_INPUT)
 
 
+def absolute(settings: Settings) -> Settings:
+    """The same settings for a process that starts in another folder."""
+    sources = tuple(
+        source.model_copy(update={"path": source.path.resolve() if source.path else None})
+        for source in settings.sources
+    )
+    return settings.model_copy(update={"data_dir": settings.data_dir.resolve(), "sources": sources})
+
+
 def prepare_environment(settings: Settings) -> None:
     """Set what Prefect and MLflow read when they are imported, where the user has not."""
     for name, value in {

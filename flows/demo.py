@@ -1,7 +1,5 @@
 """The whole system on invented signatures: data, training, registry, claims, report."""
 
-from __future__ import annotations
-
 from prefect import flow
 from pydantic import BaseModel
 

@@ -31,7 +31,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok" if sys.version_info >= (3, 11) else "fault", "python", version)
     for package in _NEEDED:
         yield _package(package, "fault", f"missing; pip install {package}")
-    yield _package("kagglehub", "note", "missing; only for downloads: pip install kagglehub")
+    for package, use in (
+        ("kagglehub", "downloads from Kaggle"),
+        ("pypdfium2", "PDF pages"),
+        ("openpyxl", "Excel manifests"),
+    ):
+        yield _package(package, "note", f"missing; only for {use}: pip install {package}")
     for name, look in (
         ("device", _device),
         ("disk", _disk),

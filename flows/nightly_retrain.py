@@ -1,6 +1,8 @@
-"""Every night: train a challenger, hold it against the champion, promote it when better."""
+"""Every night: train a challenger, hold it against the champion, promote it when better.
 
-from __future__ import annotations
+Flow files keep their annotations as they are (no ``from __future__ import annotations``): a
+Prefect runner loads them by path and could not resolve annotations that are text.
+"""
 
 from prefect import flow
 

@@ -1,7 +1,5 @@
 """Sources to pairs: ingest, audit and prepare, split by writer, build pairs."""
 
-from __future__ import annotations
-
 from prefect import flow
 from pydantic import BaseModel
 

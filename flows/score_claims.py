@@ -1,7 +1,5 @@
 """A folder of claims to decisions and a report."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from prefect import flow

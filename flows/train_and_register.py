@@ -1,7 +1,5 @@
 """Pairs to a registered model: train, calibrate, evaluate, register."""
 
-from __future__ import annotations
-
 from prefect import flow
 from pydantic import BaseModel
 

@@ -9,6 +9,7 @@ a folder; further columns are carried through. By convention, one folder a claim
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,18 @@ class Picture:
         return relative if self.page == 1 else f"{relative}#page={self.page}"
 
 
+def parse_page(name: str) -> tuple[str, int]:
+    """File name and page of a picture's name.
+
+    >>> parse_page("scan.pdf#page=2"), parse_page("scan#page=2.png")
+    (('scan.pdf', 2), ('scan#page=2.png', 1))
+    """
+    text, _, number = name.partition("#page=")
+    if number.isdecimal() and len(number) <= 6 and int(number):
+        return text, int(number)
+    return name, 1
+
+
 @dataclass(frozen=True)
 class Claim:
     """One claim. ``problem`` says why it cannot be scored, and is empty when it can.
@@ -71,7 +84,7 @@ class Claim:
 
 
 def read_claims(root: Path) -> list[Claim]:
-    """Claims of a folder (or of a ``.csv`` in it), sorted by id; each bad one says why.
+    """Claims of a folder, or of one manifest in it, sorted by id; each bad one says why.
 
     Raises
     ------
@@ -79,6 +92,7 @@ def read_claims(root: Path) -> list[Claim]:
     """
     if not root.exists():
         raise ClaimsError(f"The claims folder {root} does not exist.")
+    root = root.resolve()
     folder = root.parent if root.is_file() else root
     manifest = root if root.is_file() else find_manifest(root)
     claims = _from_manifest(manifest, folder) if manifest else _from_folders(folder)
@@ -88,6 +102,13 @@ def read_claims(root: Path) -> list[Claim]:
             "the columns "
             "claim_id, questioned, reference, or folders <claim_id>/ with a questioned* "
             "and at least one reference* picture."
+        )
+    pictures = (picture for claim in claims for picture in claim.pictures)
+    if importlib.util.find_spec("pypdfium2") is None and any(
+        picture.path.suffix.lower() == ".pdf" for picture in pictures
+    ):
+        raise ClaimsError(
+            f"There are PDF files in {root}; reading them needs: pip install pypdfium2"
         )
     return sorted(claims, key=lambda claim: claim.claim_id)
 
@@ -153,9 +174,10 @@ def _from_manifest(manifest: Path, root: Path) -> list[Claim]:
         columns={name: f"manifest_{name}" for name in set(RESERVED) - set(_REQUIRED)}
     )
     further = [name for name in table.columns if name not in _REQUIRED]
+    table["claim_id"] = table["claim_id"].str.strip()
     claims = []
     for claim_id, rows in table.groupby("claim_id", sort=True):
-        name = str(claim_id).strip()
+        name = str(claim_id)
         extra = {column: str(rows.iloc[0][column]) for column in further}
         asked = [_inside(root, text) for text in rows["questioned"].unique() if text]
         references = [p for text in rows["reference"] if text for p in _expand(root, text)]
@@ -177,14 +199,14 @@ def _read_table(manifest: Path) -> pd.DataFrame:
     if reader is None:
         raise ClaimsError(f"{manifest} is not one of {', '.join(_READERS)}.")
     try:
-        return reader(manifest).fillna("").astype(str)
+        table = reader(manifest).astype(object).fillna("").astype(str)
     except ImportError as error:
-        raise ClaimsError(
-            f"Reading {manifest.name} needs more: pip install 'siamese-signatures[scans]'."
-        ) from error
+        raise ClaimsError(f"Reading {manifest.name} needs: pip install openpyxl") from error
     # A damaged workbook or Parquet file raises nearly anything in its reader.
     except Exception as error:
         raise ClaimsError(f"{manifest} could not be read: {error}") from error
+    table.columns = table.columns.map(str)
+    return table
 
 
 def _checked(
@@ -221,13 +243,12 @@ def _is_file(path: Path) -> bool:
 
 def _inside(root: Path, name: str | Path) -> Picture | None:
     """The picture, with links followed, when its path can be one and stays within the folder."""
-    text, _, number = str(name).partition("#page=")
-    page = int(number) if number.isdecimal() and int(number[:6]) >= 1 else None
+    text, page = parse_page(str(name))
     try:
-        path = (root / (text if page else str(name))).resolve()
+        path = (root / text).resolve()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
         return None
-    return Picture(path, page or 1) if path.is_relative_to(root.resolve()) else None
+    return Picture(path, page) if path.is_relative_to(root.resolve()) else None
 
 
 def _expand(root: Path, name: str) -> list[Picture | None]:

@@ -129,10 +129,12 @@ def decode(data: bytes, settings: ImagingSettings, page: int = 1) -> Grey:
             return render_pdf_page(data, settings, page)
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             warnings.simplefilter("ignore")
-            pages = getattr(image, "n_frames", 1)
-            if page > pages:
-                raise ImageRefused("unreadable", f"There is no page {page}: the file has {pages}.")
-            image.seek(page - 1)
+            if page > 1:
+                pages = getattr(image, "n_frames", 1)
+                if page > pages:
+                    told = f"There is no page {page}: the file has {pages}."
+                    raise ImageRefused("unreadable", told)
+                image.seek(page - 1)
             pixels = image.width * image.height
             if pixels > settings.max_pixels:
                 raise ImageRefused(
@@ -161,7 +163,7 @@ def render_pdf_page(data: bytes, settings: ImagingSettings, page: int) -> Grey:
     try:
         import pypdfium2  # noqa: PLC0415 - an optional extra
     except ImportError as error:
-        told = "PDF pages need more: pip install 'siamese-signatures[scans]'."
+        told = "Reading PDF pages needs: pip install pypdfium2"
         raise ImageRefused("unreadable", told) from error
     with pypdfium2.PdfDocument(data) as document:
         if page > len(document):

@@ -21,8 +21,6 @@ class Verdict:
 
     promote: bool
     why: str
-    champion_eer: float
-    challenger_eer: float
     difference: float
     low: float
     high: float
@@ -79,8 +77,6 @@ def judge(
     return Verdict(
         promote,
         why,
-        float(eer(-old.distance, old.label)),
-        float(eer(-new.distance, new.label)),
         gap.value,
         gap.low,
         gap.high,

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from siamese import imaging
+from siamese.claims import parse_page
 from siamese.evaluation import Evaluation
 from siamese.figures import claims_histogram_svg, det_svg
 from siamese.files import replace_file, sha256_of, write_text
@@ -116,8 +117,8 @@ class _Thumbnails:
         if not name:
             return ""
         if name not in self.made:
-            path, _, page = name.partition("#page=")
-            self.made[name] = self._make(self.root / path, int(page or 1))
+            path, page = parse_page(name)
+            self.made[name] = self._make(self.root / path, page)
         return self.made[name]
 
     def _make(self, path: Path, page: int) -> str:

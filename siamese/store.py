@@ -1,7 +1,7 @@
 """A content-addressed store: what was computed for a picture is computed once, ever.
 
 A store is a folder of Parquet parts for one way of computing (one imaging fingerprint, one
-model), keyed by ``image_id``, the sha256 of the file. Parts are written under a temporary
+model), keyed by ``image_id``, which follows from content. Parts are written under a temporary
 name and renamed, each with a name of its own, so that writers never meet and a killed one
 leaves nothing behind. A part that cannot be read is set aside and its rows computed again.
 """
@@ -34,14 +34,6 @@ class ContentStore:
         self.folder = folder
         self.schema = schema
 
-    def known(self) -> set[str]:
-        """All ids in the store."""
-        return {
-            image_id
-            for part in self._parts()
-            for image_id in self._read(part, ["image_id"]).column("image_id").to_pylist()
-        }
-
     def get(self, image_ids: Sequence[str]) -> pd.DataFrame:
         """Rows of those ids that are here, indexed by ``image_id``, each once."""
         wanted = pa.array(list(dict.fromkeys(image_ids)), pa.string())
@@ -65,12 +57,12 @@ class ContentStore:
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))
 
-    def _read(self, part: Path, columns: list[str] | None = None) -> pa.Table:
+    def _read(self, part: Path) -> pa.Table:
         try:
-            return pq.read_table(part, schema=self.schema, columns=columns)
+            return pq.read_table(part, schema=self.schema)
         except (pa.ArrowException, OSError):
             part.replace(part.with_suffix(".damaged"))
-            return self.schema.empty_table().select(columns or self.schema.names)
+            return self.schema.empty_table()
 
 
 CANVAS_SCHEMA = pa.schema(

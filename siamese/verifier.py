@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamese import config, imaging, model
+from siamese import config, imaging, training
 from siamese.calibration import Calibration, p_genuine
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.copies import perceptual_hash, same_picture
@@ -24,7 +24,7 @@ from siamese.training import embed
 from siamese.trials import fuse, spread_of
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
-_FORMAT = 1  # raised when the meaning of verifier.json changes
+_FORMAT = 2  # raised when the meaning of verifier.json changes
 
 
 class VerifierError(RunError):
@@ -80,7 +80,7 @@ class Verifier:
             sha256_of(self.weights()),
             self.imaging_settings.model_dump(),
             code_version(imaging, (config,)),
-            code_version(model, (config,)),
+            code_version(training, (config,)),
         )
 
     def weights(self) -> bytes:
@@ -154,16 +154,19 @@ class Verifier:
             )
         if sha256_of(weights) != facts["weights_sha256"]:
             raise VerifierError(f"The weights in {folder} are not those that were saved there.")
-        settings = NetworkSettings(**facts["network"])
-        return Verifier(
-            load_network(weights, settings),
-            settings,
-            ImagingSettings(**facts["imaging"]),
-            PolicySettings(**facts["policy"]),
-            tuple(Calibration(**c) for c in facts["calibrations"]),
-            facts["provenance"],
-            facts["background"],
-        )
+        try:
+            settings = NetworkSettings(**facts["network"])
+            return Verifier(
+                load_network(weights, settings),
+                settings,
+                ImagingSettings(**facts["imaging"]),
+                PolicySettings(**facts["policy"]),
+                tuple(Calibration(**c) for c in facts["calibrations"]),
+                facts["provenance"],
+                facts["background"],
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise VerifierError(f"The verifier in {folder} is damaged: {error}") from error
 
 
 def copies_of(questioned: str, references: list[str]) -> list[bool]:

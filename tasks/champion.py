@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -15,7 +16,8 @@ from siamese import promotion
 from siamese.config import Settings
 from siamese.errors import RunError
 from siamese.files import fingerprint, read_json, sha256_of_file
-from siamese.preparing import imaging_fingerprint
+from siamese.imaging import USABLE
+from siamese.preparing import canvas_store, imaging_fingerprint, prepare_files
 from siamese.tables import IMAGES
 from siamese.trials import Trials, pair_distances, single_trials
 from siamese.verifier import Verifier, VerifierError
@@ -48,7 +50,7 @@ def fetch_model(settings: Settings) -> Output:
     client = tracking.connect(settings)
     model = settings.tracking.model
     try:
-        version = client.get_model_version_by_alias(model, "champion").version
+        version = str(client.get_model_version_by_alias(model, "champion").version)
     except MlflowException as error:
         if error.error_code not in tracking.REFUSALS:
             raise
@@ -111,7 +113,7 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     client = tracking.connect(settings)
     model = settings.tracking.model
     version = str(read_json(registered / "registered.json")["version"])
-    champion = client.get_model_version_by_alias(model, "champion").version
+    champion = str(client.get_model_version_by_alias(model, "champion").version)
     if version == champion:
         return _told(f"Version {version} is the champion; nothing new was trained.")
     try:
@@ -120,6 +122,7 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
         return _promoted(settings, version, f"Promoted: the champion cannot be read. {error}")
     new = Verifier.load(_version(settings, version).path)
     images, table = IMAGES.read(splits / "images.parquet"), read_pairs(pairs, "calibration")
+    table = table[_usable(settings, old, images, table)]
     known = set(old.provenance.get("training_writers", []))
     table = table[~table["writer"].isin(known) & ~table["questioned_writer"].isin(known)]
     left = table.loc[table["kind"] == "skilled_forgery", "writer"].nunique()
@@ -142,6 +145,19 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     return _told(verdict.why)
 
 
+def _usable(
+    settings: Settings, verifier: Verifier, images: pd.DataFrame, table: pd.DataFrame
+) -> pd.Series:
+    """Which pairs can be compared as this verifier makes its canvases."""
+    named = images[images["image_id"].isin({*table["reference_id"], *table["questioned_id"]})]
+    files = [(row.image_id, Path(row.path)) for row in named.itertuples()]
+    own = verifier.imaging_settings
+    store = canvas_store(settings.data_dir.resolve() / "store", own)
+    facts = prepare_files(files, own, store, workers=settings.scoring.workers)
+    good = facts.index[facts["quality"].isin(USABLE)]
+    return table["reference_id"].isin(good) & table["questioned_id"].isin(good)
+
+
 def _trials(
     settings: Settings, verifier: Verifier, images: pd.DataFrame, table: pd.DataFrame
 ) -> Trials:
@@ -156,7 +172,7 @@ def _promoted(settings: Settings, version: str, why: str) -> str:
     client = tracking.connect(settings)
     model = settings.tracking.model
     client.set_registered_model_alias(model, "champion", version)
-    if client.get_registered_model(model).aliases.get("challenger") == version:
+    if str(client.get_registered_model(model).aliases.get("challenger")) == version:
         client.delete_registered_model_alias(model, "challenger")
     return _told(why)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -29,10 +30,15 @@ def _content_of(source: SourceSettings) -> object:
         listing = SOURCES[source.kind].read(source.path)
     except (SourceError, OSError):
         return "unreadable"  # reading it says why
-    images = [
-        (i.path, i.writer, i.kind, sha256_of_file(listing.root / i.path)) for i in listing.images
-    ]
+    images = [(i.path, i.writer, i.kind, _checksum(listing.root / i.path)) for i in listing.images]
     return images, [asdict(pairs) for pairs in listing.published_pairs], listing.unread
+
+
+def _checksum(path: Path) -> str:
+    try:
+        return sha256_of_file(path)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
 
 
 def _network_failed(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
@@ -57,11 +63,18 @@ def ingest(work: Work, settings: Settings) -> str:
         work.log(f"Reading the {source.label} source.")
         listing = fetch_and_read(source, settings.data_dir.resolve() / "raw", settings.seed)
         tell = work.progress(f"Checksums of {source.label}")
+        unread = list(listing.unread)
         for number, image in enumerate(listing.images, start=1):
             path = listing.root / image.path
+            tell(number, len(listing.images))
+            try:
+                image_id = sha256_of_file(path)
+            except OSError as error:
+                unread.append((image.path, f"it could not be read: {error.strerror}"))
+                continue
             rows.append(
                 {
-                    "image_id": sha256_of_file(path),
+                    "image_id": image_id,
                     "path": str(path.resolve()),
                     "writer": f"{source.label}:{image.writer}",
                     "kind": image.kind,
@@ -69,11 +82,10 @@ def ingest(work: Work, settings: Settings) -> str:
                     "part": image.part,
                 }
             )
-            tell(number, len(listing.images))
         facts[source.label] = {
             "protocol": asdict(listing.protocol) if listing.protocol else None,
             "published_pairs": [asdict(pairs) for pairs in listing.published_pairs],
-            "unread": listing.unread,
+            "unread": unread,
         }
     frame = pd.DataFrame(rows).drop_duplicates()
     FILES.write(frame, work.into / "files.parquet", work.provenance)

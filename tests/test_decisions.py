@@ -152,7 +152,7 @@ def test_tampered_weights_are_refused(verifier: Verifier, tmp_path: Path) -> Non
     with pytest.raises(VerifierError, match="not those that were saved"):
         Verifier.load(tmp_path)
     facts = tmp_path / "verifier.json"
-    facts.write_text(facts.read_text().replace('"format": 1', '"format": 99'))
+    facts.write_text(facts.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(VerifierError, match="has format 99"):
         Verifier.load(tmp_path)
     with pytest.raises(VerifierError, match="No readable verifier"):

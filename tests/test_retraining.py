@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from programs import SIAMESE, System, environment, free_port, serving, siamese
@@ -73,8 +77,49 @@ def test_nightly_flow_makes_a_champion_then_skips_then_judges(
     assert re.match(r"(Not promoted|Promoted): EER_skilled differs by [+-]\d", judged), judged
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
     aliases = client.get_registered_model("signature-verifier").aliases
-    assert aliases["champion"] == ("2" if judged.startswith("Promoted") else "1")
+    assert str(aliases["champion"]) == ("2" if judged.startswith("Promoted") else "1")
     assert client.get_model_version("signature-verifier", "2").tags["verdict"] == judged
+
+
+def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) -> None:
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    command = [SIAMESE, "serve", *SMALL, "--set", "training.steps=100", "--port", str(port)]
+    command += ["--set", "schedule.cron=30 3 * * *", "--set", "schedule.timezone=Asia/Kolkata"]
+
+    def post(path: str, body: dict[str, object]) -> Any:
+        request = urllib.request.Request(
+            f"{api}{path}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    with serving(
+        command, f"{api}/health", tmp_path / "log", tmp_path, environment(tmp_path / "prefect")
+    ):
+        found: list[dict[str, Any]] = []
+        for _ in range(60):
+            found = post("/deployments/filter", {})
+            if found:
+                break
+            time.sleep(1)
+        (nightly,) = found
+        (schedule,) = nightly["schedules"]
+        assert schedule["schedule"]["cron"] == "30 3 * * *"
+        assert schedule["schedule"]["timezone"] == "Asia/Kolkata"
+        run = post(f"/deployments/{nightly['id']}/create_flow_run", {})
+        state = ""
+        for _ in range(240):
+            (now,) = post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+            state = now["state"]["type"]
+            if state in ("COMPLETED", "FAILED", "CRASHED"):
+                break
+            time.sleep(1)
+        assert state == "COMPLETED", (tmp_path / "log").read_text()[-4000:]
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
+    assert str(client.get_model_version_by_alias("signature-verifier", "champion").version) == "1"
 
 
 def test_one_corrupted_picture_costs_only_itself(
@@ -121,7 +166,7 @@ def test_with_an_mlflow_server_it_uses_that_one(
         version = mlflow.MlflowClient(tracking_uri=url).get_model_version_by_alias(
             "signature-verifier", "champion"
         )
-        assert version.version == "1"
+        assert str(version.version) == "1"
         scored = siamese(
             "score", system.output_of("example_claims") / "claims",
             home=system.home, cwd=tmp_path, **servers,

@@ -123,9 +123,10 @@ def test_a_damaged_store_is_made_again(example: Path, verifier: Verifier, tmp_pa
 
 
 def test_folders_by_convention_agree_with_a_manifest(
-    example: Path, verifier: Verifier, tmp_path: Path
+    example: Path, verifier: Verifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = tmp_path / "by-folder"
+    monkeypatch.chdir(tmp_path)
+    root = Path("by-folder")
     for name in ("C-0001", "C-0002"):
         (root / name).mkdir(parents=True)
         for path in (example / "claims").glob(f"{name}_*"):
@@ -280,21 +281,27 @@ def test_pages_and_every_kind_of_manifest(
             ("pictures", "2.png", "1.png", 7),
             ("tiff", "scan.tif#page=2", "scan.tif", 7),
             ("pdf", "scan.pdf#page=2", "scan.pdf#page=1", 7),
-            ("beyond", "scan.tif#page=3", "scan.tif", None),
+            ("beyond ", "scan.tif#page=3", "scan.tif", None),
+            ("huge", "scan.tif#page=" + "1" * 5000, "scan.tif", 7),
         ],
         columns=["claim_id", "questioned", "reference", "branch"],
-    )
+    ).astype({"branch": "Int64"})
+    table[2024] = "x"
+    table.columns = table.columns.map(str if form == "parquet" else lambda name: name)
     path = root / f"claims.{form}"
     {"csv": table.to_csv, "parquet": table.to_parquet, "xlsx": table.to_excel}[form](
         path, index=False
     )
     found = scored(root, verifier, tmp_path / "store").set_index("claim_id")
-    assert found.loc["tiff", "distance"] == found.loc["pictures", "distance"]
+    near = pytest.approx(found.loc["pictures", "distance"], abs=1e-6)
+    assert found.loc["tiff", "distance"] == near
     assert found.loc["pdf", "distance"] == pytest.approx(found.loc["pictures", "distance"], abs=0.2)
     assert found.loc["pdf", "questioned"] == "scan.pdf#page=2"
     assert found.loc["tiff", "branch"] in ("7", "7.0")
     assert found.loc["beyond", "branch"] == ""
     assert found.loc["beyond", "reason"] == "questioned_unreadable"
+    assert found.loc["huge", "decision"] == "unusable"
+    assert found.loc["pdf", "2024"] == "x"
     assert "There is no page 3: the file has 2." in found.loc["beyond", "reason_detail"]
 
 
@@ -333,7 +340,7 @@ def test_store_keeps_the_first_and_survives_concurrent_writers(tmp_path: Path) -
     store.put(rows)
     ContentStore(tmp_path, embedding_schema(2)).put(rows)
     (tmp_path / ".part-x.parquet.tmp").write_bytes(b"half")
-    assert store.known() == {"a", "b"}
+    assert set(store.get(["a", "b", "c"]).index) == {"a", "b"}
     assert list(store.get(["b", "zz", "b"]).index) == ["b"]
 
 
@@ -345,4 +352,7 @@ def test_shards_do_not_change_decisions(
     large = scored(example / "claims", verifier, tmp_path / "b")
     assert small["decision"].tolist() == large["decision"].tolist()
     assert np.allclose(small["distance"].dropna(), large["distance"].dropna(), atol=0.02)
-    assert scoring.embedding_store(tmp_path, verifier).known() == set()
+    kept = [scoring.embedding_store(tmp_path / name, verifier) for name in "ab"]
+    ids = [hash_claims(read_claims(example / "claims"), example / "claims")[0].values()] * 2
+    sizes = [len(store.get(list(wanted))) for store, wanted in zip(kept, ids, strict=True)]
+    assert sizes[0] == sizes[1] > 20

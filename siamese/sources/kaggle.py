@@ -73,7 +73,7 @@ def _download(cache: Path) -> Path:
         )
     except ImportError as error:
         raise SourceError(
-            "Downloading from Kaggle needs kagglehub: pip install 'siamese-signatures[kaggle]', "
+            "Downloading from Kaggle needs: pip install kagglehub, "
             "or give a local copy with --path."
         ) from error
     import os
