@@ -92,13 +92,13 @@ def read_claims(root: Path) -> list[Claim]:
     """
     if not root.exists():
         raise ClaimsError(f"The claims folder {root} does not exist.")
-    root = root.resolve()
+    given, root = root, root.resolve()
     folder = root.parent if root.is_file() else root
     manifest = root if root.is_file() else find_manifest(root)
     claims = _from_manifest(manifest, folder) if manifest else _from_folders(folder)
     if not claims:
         raise ClaimsError(
-            f"There are no claims in {root}: expected claims.csv, .parquet or .xlsx with "
+            f"There are no claims in {given}: expected claims.csv, .parquet or .xlsx with "
             "the columns "
             "claim_id, questioned, reference, or folders <claim_id>/ with a questioned* "
             "and at least one reference* picture."
