@@ -83,7 +83,7 @@ def fuse(distances: Floats, spread: float) -> Floats:
     This is half the energy distance (Székely and Rizzo 2013) between the questioned signature
     and the references, in [0, 2] by the triangle inequality: a writer who varies much is given
     more room. On calibration writers it was better than the mean, the least distance, and
-    other shares of the spread.
+    other shares of the spread (``benchmarks/fusion.py``).
 
     Parameters
     ----------
