@@ -14,7 +14,7 @@ from scipy.stats import norm
 from torchvision.utils import make_grid
 
 from siamese.calibration import Calibration
-from siamese.metrics import auc, det_curve
+from siamese.metrics import auc, det_curve, false_accept_rate, false_reject_rate
 from siamese.training import Epoch
 from siamese.trials import Trials
 
@@ -52,10 +52,8 @@ def det_figure(trials: Trials, calibration: Calibration) -> Figure:
             ("accept", calibration.accept_at, "o"),
             ("reject", calibration.reject_at, "s"),
         ):
-            far = float((one.distance[one.label == 0] <= at).mean())
-            frr = float((one.distance[one.label == 1] > at).mean())
             axes.plot(
-                *_deviates(far, frr),
+                *_deviates(*_operating_point(one, at)),
                 marker,
                 color=COLOURS[kind],
                 label=f"{name} threshold, {_NAMES[kind]}",
@@ -70,9 +68,8 @@ def distance_figure(trials: Trials, calibration: Calibration) -> Figure:
     for kind in COLOURS:
         found = trials.of(kind).distance
         if len(found):
-            counts = np.histogram(found, HISTOGRAM_EDGES)[0] / len(found)
             axes.stairs(
-                counts, HISTOGRAM_EDGES, fill=True, alpha=0.45, color=COLOURS[kind],
+                _shares(found), HISTOGRAM_EDGES, fill=True, alpha=0.45, color=COLOURS[kind],
                 label=_NAMES[kind],
             )  # fmt: skip
     _thresholds(axes, calibration)
@@ -127,8 +124,9 @@ def claims_histogram_svg(
                 label=f"calibration: {_NAMES[kind]}",
             )  # fmt: skip
     if len(distances):
-        counts = np.histogram(distances, HISTOGRAM_EDGES)[0] / len(distances)
-        axes.stairs(counts, HISTOGRAM_EDGES, fill=True, alpha=0.35, color="grey", label="claims")
+        axes.stairs(
+            _shares(distances), HISTOGRAM_EDGES, fill=True, alpha=0.35, color="grey", label="claims"
+        )
     _thresholds(axes, calibration)
     axes.legend(fontsize=7, framealpha=0)
     return _svg(figure)
@@ -150,7 +148,7 @@ def det_svg(curves: Mapping[str, Mapping[str, Sequence[float]]], calibration: st
 def histogram_of(trials: Trials) -> dict[str, list[float]]:
     """Shares of distances by kind over :data:`HISTOGRAM_EDGES`, to be kept with a model."""
     return {
-        kind: (np.histogram(found, HISTOGRAM_EDGES)[0] / len(found)).round(5).tolist()
+        kind: _shares(found).round(5).tolist()
         for kind in COLOURS
         if len(found := trials.of(kind).distance)
     }
@@ -167,10 +165,20 @@ def det_points(trials: Trials, calibration: Calibration) -> dict[str, dict[str, 
             "frr": det.frr[rows].round(5).tolist(),
         }
         for name, at in (("accept", calibration.accept_at), ("reject", calibration.reject_at)):
-            far = float((one.distance[one.label == 0] <= at).mean())
-            frr = float((one.distance[one.label == 1] > at).mean())
-            curves[kind][f"{name}_point"] = [far, frr]
+            curves[kind][f"{name}_point"] = list(_operating_point(one, at))
     return curves
+
+
+def _shares(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Share of the distances in each bin of the histogram."""
+    return np.histogram(distances, HISTOGRAM_EDGES)[0] / len(distances)
+
+
+def _operating_point(trials: Trials, at: float) -> tuple[float, float]:
+    """FAR and FRR when distances up to ``at`` are accepted."""
+    far = false_accept_rate(-trials.distance, trials.label, -at)
+    frr = false_reject_rate(-trials.distance, trials.label, -at)
+    return float(far), float(frr)
 
 
 def _against(trials: Trials) -> list[tuple[str, Trials]]:

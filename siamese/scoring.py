@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,11 +12,9 @@ import pandas as pd
 from siamese.claims import Claim, Picture
 from siamese.config import ScoringSettings
 from siamese.imaging import USABLE
-from siamese.preparing import canvas_store, prepare_files
+from siamese.preparing import Progress, canvas_store, prepare_files
 from siamese.store import ContentStore, embedding_schema, stack_canvases
 from siamese.verifier import Comparison, Verifier, copies_of, decide
-
-Progress = Callable[[int, int], None]
 
 
 def embedding_store(folder: Path, verifier: Verifier) -> ContentStore:
@@ -56,9 +54,12 @@ def score_claims(
     A decisions table, one row a claim in the order given, with further columns at the end.
     """
     rows: list[dict[str, object]] = []
+    # Naming a store hashes the weights and the code: once a run, not once a shard.
+    canvases = canvas_store(store, verifier.imaging_settings)
+    vectors = embedding_store(store, verifier)
     for start in range(0, len(claims), settings.shard):
         shard = claims[start : start + settings.shard]
-        known = _facts_of(shard, hashes, verifier, store, settings)
+        known = _facts_of(shard, hashes, verifier, canvases, vectors, settings)
         for claim in shard:
             comparison, qualities = _decide(claim, hashes, known, verifier)
             rows.append(
@@ -72,13 +73,12 @@ def _facts_of(
     shard: Sequence[Claim],
     hashes: Mapping[Picture, str],
     verifier: Verifier,
-    store: Path,
+    canvases: ContentStore,
+    vectors: ContentStore,
     settings: ScoringSettings,
 ) -> pd.DataFrame:
     """Quality, hash and vector of each picture of a shard, by image id."""
     files = [(hashes[p], p.path, p.page) for claim in shard for p in claim.pictures]
-    canvases = canvas_store(store, verifier.imaging_settings)
-    vectors = embedding_store(store, verifier)
     facts = prepare_files(files, verifier.imaging_settings, canvases, workers=settings.workers)
     ids = [file[0] for file in files]
     done = set(vectors.get(ids).index)

@@ -128,11 +128,7 @@ def train(
         if done % settings.evaluate_every and done != settings.steps:
             continue
         seconds = time.perf_counter() - started
-        steps = (
-            settings.evaluate_every
-            if done % settings.evaluate_every == 0
-            else (done % settings.evaluate_every)
-        )
+        steps = done % settings.evaluate_every or settings.evaluate_every
         terms, errors = (totals / steps).tolist(), held_out_errors(run.averaged, held_out)
         epoch = Epoch(
             done,

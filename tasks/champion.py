@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -23,7 +22,7 @@ from siamese.trials import Trials, pair_distances, single_trials
 from siamese.verifier import Verifier, VerifierError
 from tasks import tracking
 from tasks.pairs import read_pairs
-from tasks.signatures import signature_set
+from tasks.signatures import files_of, named_in, signature_set
 from tasks.stage import Output
 
 _FEWEST_WRITERS = 5
@@ -149,11 +148,11 @@ def _usable(
     settings: Settings, verifier: Verifier, images: pd.DataFrame, table: pd.DataFrame
 ) -> pd.Series:
     """Which pairs can be compared as this verifier makes its canvases."""
-    named = images[images["image_id"].isin({*table["reference_id"], *table["questioned_id"]})]
-    files = [(row.image_id, Path(row.path)) for row in named.itertuples()]
     own = verifier.imaging_settings
     store = canvas_store(settings.data_dir.resolve() / "store", own)
-    facts = prepare_files(files, own, store, workers=settings.scoring.workers)
+    facts = prepare_files(
+        files_of(named_in(table, images)), own, store, workers=settings.scoring.workers
+    )
     good = facts.index[facts["quality"].isin(USABLE)]
     return table["reference_id"].isin(good) & table["questioned_id"].isin(good)
 

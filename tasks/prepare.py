@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from siamese import imaging, preparing
 from siamese.config import Settings
 from siamese.tables import FILES, IMAGES
+from tasks.signatures import files_of
 from tasks.stage import Output, Work, stage
 
 
@@ -16,7 +15,7 @@ def prepare(work: Work, settings: Settings, ingested: Output) -> str:
     files = FILES.read(ingested / "files.parquet").drop_duplicates("image_id")
     store = preparing.canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
     facts = preparing.prepare_files(
-        [(row.image_id, Path(row.path)) for row in files.itertuples()],
+        files_of(files),
         settings.imaging,
         store,
         workers=settings.scoring.workers,

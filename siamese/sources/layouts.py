@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from siamese.config import SourceSettings
@@ -34,32 +35,51 @@ def read_bhsig260(root: Path) -> Listing:
     The published protocol tests on 60 of Hindi's 160 writers; with the first hundred at hand,
     writers 81-100 are kept for the figures and 73-80 for calibration.
     """
-    images, unread = [], []
-    for path in pictures_below(root):
-        name = _BHSIG.match(path.stem)
-        if name is None:
-            unread.append((str(path.relative_to(root)), "the name is not H-S-<writer>-<G|F>-<n>"))
-            continue
-        kind: ImageKind = "genuine" if name[2].upper() == "G" else "skilled_forgery"
-        images.append(Listed(str(path.relative_to(root)), f"{int(name[1]):03d}", kind))
+    images, unread = _placed(
+        root,
+        _BHSIG,
+        lambda name: (name[1], name[2].upper() == "G"),
+        "the name is not H-S-<writer>-<G|F>-<n>",
+    )
     protocol = Protocol(train="001-072", calibration="073-080", test="081-100")
     return require(
-        Listing(root, tuple(images), protocol=protocol, unread=tuple(unread)),
+        Listing(root, images, protocol=protocol, unread=unread),
         "files like 001/H-S-1-G-01.tif",
     )
 
 
 def read_cedar(root: Path) -> Listing:
     """``full_org/original_<writer>_<n>.png`` and ``full_forg/forgeries_<writer>_<n>.png``."""
-    images, unread = [], []
-    for path in pictures_below(root):
-        name = _CEDAR.match(path.stem)
-        if name is None:
-            unread.append((str(path.relative_to(root)), "the name is not original_<writer>_<n>"))
-            continue
-        kind: ImageKind = "genuine" if name[1].lower() == "original" else "skilled_forgery"
-        images.append(Listed(str(path.relative_to(root)), f"{int(name[2]):03d}", kind))
+    images, unread = _placed(
+        root,
+        _CEDAR,
+        lambda name: (name[2], name[1].lower() == "original"),
+        "the name is not original_<writer>_<n>",
+    )
     return require(
-        Listing(root, tuple(images), unread=tuple(unread)),
+        Listing(root, images, unread=unread),
         "full_org/original_<writer>_<n>.png and full_forg/forgeries_<writer>_<n>.png",
     )
+
+
+def _placed(
+    root: Path,
+    pattern: re.Pattern[str],
+    read_name: Callable[[re.Match[str]], tuple[str, bool]],
+    otherwise: str,
+) -> tuple[tuple[Listed, ...], tuple[tuple[str, str], ...]]:
+    """Pictures whose names fit a pattern, and those whose do not, with why.
+
+    ``read_name`` gives the writer's number and whether the signature is genuine.
+    """
+    images, unread = [], []
+    for path in pictures_below(root):
+        relative = str(path.relative_to(root))
+        name = pattern.match(path.stem)
+        if name is None:
+            unread.append((relative, otherwise))
+            continue
+        number, genuine = read_name(name)
+        kind: ImageKind = "genuine" if genuine else "skilled_forgery"
+        images.append(Listed(relative, f"{int(number):03d}", kind))
+    return tuple(images), tuple(unread)
