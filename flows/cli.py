@@ -5,29 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from flows import claims_commands
 from flows.console import (
-    BAD_INPUT,
     DEMO,
     FAILED,
     MARKS,
-    SOME_UNUSABLE,
     absolute,
     out,
     prepare_environment,
     read_settings,
     run_flow,
     sentences,
-    show_claims,
     show_decisions,
     show_figures,
     show_model,
-    stop,
 )
+from flows.options import Config, DataDir, Kinds, Paths, Set
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,29 +35,6 @@ app = typer.Typer(
         "folders of claims, keep a registry of models.\n\nStart with [bold]siamese demo[/bold]."
     ),
 )
-Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file; none: siamese.toml if it is here.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="FIELD=VALUE", help="Any setting, as in training.steps=500; repeatable."
-    ),
-]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where everything is written [default: data].")
-]
-Kinds = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--source",
-        help="synthetic, kaggle, bhsig260, cedar or manifest; repeat to pool several.",
-    ),
-]
-Paths = Annotated[
-    list[Path] | None,
-    typer.Option("--path", help="Folder or manifest of each --source, in the same order."),
-]
 
 
 @app.command()
@@ -129,62 +103,6 @@ def retrain(
     from flows.nightly_retrain import nightly_retrain
 
     out.print(f"\n{run_flow(nightly_retrain, settings)}")
-
-
-@app.command()
-def score(
-    claims_dir: Annotated[
-        Path, typer.Argument(help="Folder with a manifest or one folder a claim; or a manifest.")
-    ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be scored and what is wrong.")
-    ] = False,
-    config: Config = None,
-    set_: Set = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Decide on every claim in a folder with the champion, and write the report.
-
-    The manifest, claims.csv, .parquet or .xlsx, has the columns claim_id, questioned,
-    reference; without it, each <claim_id>/ holds questioned.* and reference*.*. A page of a
-    TIFF or PDF is scan.pdf#page=2. Exit code 3: some claims are unusable.
-    """
-    settings = read_settings(config, set_, data_dir)
-    from siamese.claims import ClaimsError, read_claims
-
-    try:
-        found = read_claims(claims_dir)
-    except ClaimsError as error:
-        stop(str(error), BAD_INPUT)
-    wrong = show_claims(found, claims_dir)
-    if dry_run:
-        raise typer.Exit(SOME_UNUSABLE if wrong else 0)
-    prepare_environment(settings)
-    from flows.score_claims import score_claims
-
-    made = run_flow(score_claims, claims_dir.resolve(), settings)
-    if show_decisions(made):
-        raise typer.Exit(SOME_UNUSABLE)
-
-
-@app.command()
-def report(
-    claims_dir: Annotated[Path, typer.Argument(help="A claims folder that was scored.")],
-    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
-    config: Config = None,
-    set_: Set = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Write the report of a claims folder again; what was scored is not scored again."""
-    settings = read_settings(config, set_, data_dir)
-    prepare_environment(settings)
-    from flows.score_claims import score_claims
-
-    made = run_flow(score_claims, claims_dir.resolve(), settings)
-    page = made.report.path / "report.html"
-    out.print(f"\nReport: {page}")
-    if open_:
-        typer.launch(str(page))
 
 
 @app.command()
@@ -269,6 +187,9 @@ def doctor(config: Config = None, set_: Set = None, data_dir: DataDir = None) ->
         out.print(finding.told)
         healthy = healthy and finding.level != "fault"
     raise typer.Exit(0 if healthy else FAILED)
+
+
+app.add_typer(claims_commands.app)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +18,8 @@ from siamese.errors import InputError, RunError
 from siamese.loading import ConfigError, load_settings, parse_assignment
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from siamese.claims import Claim
 
 # No markup: file names hold brackets.
@@ -142,6 +144,19 @@ def show_decisions(made: Any) -> int:
     out.print(f"Decisions: {made.decisions.path / 'decisions.csv'}")
     out.print(f"Report:    {made.report.path / 'report.html'}")
     return int(counts.get("unusable", 0))
+
+
+def show_outcomes(outcomes: pd.DataFrame, good: Sequence[str], names: list[str]) -> int:
+    """How many of each outcome, and what is wrong; returns the number that is not good."""
+    counts = outcomes["outcome"].value_counts()
+    out.print("\n" + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + ".")
+    wrong = outcomes[~outcomes["outcome"].isin(good)]
+    for row in wrong.head(_SHOWN).to_dict("records"):
+        what = " ".join(str(row[name]) for name in names)
+        out.print(f"  {what}: {row['outcome']}. {row['detail']}")
+    if len(wrong) > _SHOWN:
+        out.print(f"  … and {len(wrong) - _SHOWN:,} more.")
+    return len(wrong)
 
 
 def show_figures(evaluated: Path) -> None:

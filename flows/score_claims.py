@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from siamese.config import Settings
 from siamese.loading import load_settings
 from tasks.champion import fetch_model
+from tasks.drift import drift
+from tasks.explain import explain
 from tasks.report import report
 from tasks.score import score
 from tasks.stage import Output
@@ -22,10 +24,11 @@ class ScoredClaims(BaseModel):
 
 @flow(name="score-claims")
 def score_claims(claims_dir: Path, settings: Settings | None = None) -> ScoredClaims:
-    """Decide on every claim with the champion, and write the report."""
+    """Decide on every claim with the champion, say where signatures differ, write the report."""
     settings = settings or load_settings()
     champion = fetch_model(settings)
     decisions = score(settings, champion, claims_dir)
-    return ScoredClaims(
-        decisions=decisions, report=report(settings, champion, decisions, claims_dir)
-    )
+    explained = explain(settings, champion, decisions)
+    drifted = drift(settings, champion, decisions)
+    page = report(settings, champion, decisions, explained, drifted, claims_dir)
+    return ScoredClaims(decisions=decisions, report=page)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 
 from siamese.config import PolicySettings
@@ -21,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 Decision = Literal["accept", "review", "reject", "unusable"]
 
 _LN10 = float(np.log(10))
+_NOTHING, _EVERYTHING = -1.0, 2.0  # distances at which no signature, and every one, is accepted
+_MANY = 100  # trials whose outermost can be relied on
 
 
 class CalibrationError(RunError):
@@ -131,17 +134,36 @@ def policy_thresholds(trials: Trials, policy: PolicySettings) -> tuple[float, fl
     """Distances for accept, for reject, and of equal error, from genuine and skilled trials.
 
     Accept at most at the largest distance that keeps FAR_skilled within the policy, reject
-    above the smallest that keeps FRR within it. Where these cross, every distance between
-    them would do; both are then set halfway and nothing is left for review.
+    above the smallest that keeps FRR within it: on the next signature, not on these, so that one
+    error more is counted than was seen (Vovk, Gammerman and Shafer 2005, §2.2). With few trials
+    the outermost of them say little, and the stricter of this and the bound for a normal
+    distribution holds. Where the two cross, every distance between them would do; both are then
+    set halfway and nothing is left for review.
     """
     skilled = trials.of("genuine", "skilled_forgery")
+    genuine, forged = (skilled.distance[skilled.label == label] for label in (1, 0))
     det = det_curve(-skilled.distance, skilled.label)
     distance = -det.threshold
-    distance[0] = -1.0  # accepts nothing
-    accept_at = float(distance[np.flatnonzero(det.far <= policy.max_far_skilled)[-1]])
-    reject_at = float(distance[np.flatnonzero(det.frr <= policy.max_frr)[0]])
+    distance[0] = _NOTHING
+    kept = np.flatnonzero((det.far * len(forged) + 1) / (len(forged) + 1) <= policy.max_far_skilled)
+    accept_at = float(distance[kept[-1]]) if len(kept) else _NOTHING
+    kept = np.flatnonzero((det.frr * len(genuine) + 1) / (len(genuine) + 1) <= policy.max_frr)
+    reject_at = float(distance[kept[0]]) if len(kept) else _EVERYTHING
+    accept_at = min(accept_at, _next_above(-forged, policy.max_far_skilled) * -1)
+    reject_at = max(reject_at, _next_above(genuine, policy.max_frr))
     equal = int(np.argmax(det.far >= det.frr))
     threshold = float((distance[max(equal - 1, 1)] + distance[equal]) / 2)
     if accept_at > reject_at:
         accept_at = reject_at = (accept_at + reject_at) / 2
     return accept_at, reject_at, threshold
+
+
+def _next_above(values: Floats, share: float) -> float:
+    """What the next of some normal values is above with that probability; -inf with many values.
+
+    The prediction interval of Student's t (Hahn and Meeker 1991, §4.7).
+    """
+    if not 2 <= len(values) < _MANY:
+        return -np.inf
+    quantile = float(student.ppf(1 - share, len(values) - 1))
+    return float(values.mean() + quantile * values.std(ddof=1) * np.sqrt(1 + 1 / len(values)))

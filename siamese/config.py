@@ -148,6 +148,14 @@ class TrainingSettings(Section):
         return self
 
 
+class TierSettings(Section):
+    """What is tolerated from some amount on."""
+
+    amount_from: float = Field(gt=0, description="claims of this amount and more")
+    max_far_skilled: Share = Field(description="accept only while FAR_skilled is at most")
+    max_frr: Share = Field(description="reject only while FRR is at most")
+
+
 class PolicySettings(Section):
     """What a claims team tolerates."""
 
@@ -155,6 +163,25 @@ class PolicySettings(Section):
     max_frr: Share = Field(0.05, description="reject only while FRR is at most")
     prior: Share = Field(0.5, description="share of questioned signatures that are genuine")
     bootstrap: int = Field(1000, ge=100, description="resamples of writers for intervals")
+    amount_column: str = Field("", description="manifest column that the tiers go by")
+    tiers: tuple[TierSettings, ...] = Field((), description="other limits for larger amounts")
+
+    @model_validator(mode="after")
+    def _tiers_rise(self) -> PolicySettings:
+        amounts = [tier.amount_from for tier in self.tiers]
+        if amounts != sorted(set(amounts)):
+            raise ValueError("tiers must have rising amount_from")
+        if bool(self.tiers) != bool(self.amount_column):
+            raise ValueError("amount_column and tiers are given together or not at all")
+        return self
+
+    def at(self, tier: TierSettings | None) -> PolicySettings:
+        """The same with the limits of one tier, and no tiers."""
+        limits = tier.model_dump(exclude={"amount_from"}) if tier else {}
+        return self.model_copy(update={**limits, "amount_column": "", "tiers": ()})
+
+    def __str__(self) -> str:
+        return f"FAR_skilled<={self.max_far_skilled:g} FRR<={self.max_frr:g} prior={self.prior:g}"
 
 
 class ScoringSettings(Section):

@@ -60,37 +60,70 @@ def evaluate(
     and skilled); ``auc_skilled``, ``auc_random``, ``auc_mixed``; ``cllr``, ``cllr_min`` with
     skilled and random weighing the same.
     """
-    skilled = trials.of("genuine", "skilled_forgery")
-    random = trials.of("genuine", "random_forgery")
-    mixed = _balanced(trials, seed)
-    figures: dict[str, Estimate] = {}
-
-    def add(name: str, of: Trials, statistic: Statistic, *kinds: str, rate: bool = True) -> None:
-        """Add a figure that counts the trials of some kinds, unless there are none."""
-        n = distinct(of.of(*kinds))
-        if n and len(np.unique(of.label)) == 2:
-            figures[name] = bootstrap_over_writers(
-                lambda weights: statistic(of, weights),
-                of.writer,
-                n=n,
-                resamples=policy.bootstrap,
-                seed=seed,
-                rate=rate,
-            )
-
+    skilled, random, mixed = *_against(trials), _balanced(trials, seed)
+    rows: list[_Figure] = []
     for name, of in (("skilled", skilled), ("random", random)):
-        add(f"eer_{name}", of, _eer, *KINDS)
-        add(f"auc_{name}", of, _auc, *KINDS, rate=False)
-        add(f"far_{name}", of, _far(calibration.threshold), f"{name}_forgery")
-        add(f"policy_far_{name}", of, _far(calibration.accept_at), f"{name}_forgery")
-    add("frr", skilled, _frr(calibration.threshold), "genuine")
-    add("policy_frr", skilled, _frr(calibration.reject_at), "genuine")
-    add("review", skilled, _review(calibration), *KINDS)
-    add("auc_mixed", mixed, _auc, *KINDS, rate=False)
-    add("cllr", mixed, _cllr(calibration), *KINDS, rate=False)
-    add("cllr_min", mixed, _cllr_min, *KINDS, rate=False)
+        rows += [
+            _Figure(f"eer_{name}", of, _eer, KINDS),
+            _Figure(f"auc_{name}", of, _auc, KINDS, rate=False),
+            _Figure(f"far_{name}", of, _far(calibration.threshold), (f"{name}_forgery",)),
+        ]
+    rows += [
+        _Figure("frr", skilled, _frr(calibration.threshold), ("genuine",)),
+        _Figure("auc_mixed", mixed, _auc, KINDS, rate=False),
+        _Figure("cllr", mixed, _cllr(calibration), KINDS, rate=False),
+        _Figure("cllr_min", mixed, _cllr_min, KINDS, rate=False),
+    ]
+    figures = _estimates(rows, policy, seed) | policy_figures(trials, calibration, policy, seed)
     counts = {kind: distinct(trials.of(kind)) for kind in KINDS}
     return Evaluation(trials.n_references, len(np.unique(trials.writer)), counts, figures)
+
+
+def policy_figures(
+    trials: Trials, calibration: Calibration, policy: PolicySettings, seed: int
+) -> dict[str, Estimate]:
+    """What the policy's thresholds do: the ``policy_…`` figures of :func:`evaluate`, and review."""
+    skilled, random = _against(trials)
+    accepted = _far(calibration.accept_at)
+    rows = [
+        _Figure("policy_far_skilled", skilled, accepted, ("skilled_forgery",)),
+        _Figure("policy_far_random", random, accepted, ("random_forgery",)),
+        _Figure("policy_frr", skilled, _frr(calibration.reject_at), ("genuine",)),
+        _Figure("review", skilled, _review(calibration), KINDS),
+    ]
+    return _estimates(rows, policy, seed)
+
+
+def _against(trials: Trials) -> tuple[Trials, Trials]:
+    """Genuine with skilled forgeries, and with random ones."""
+    return trials.of("genuine", "skilled_forgery"), trials.of("genuine", "random_forgery")
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A statistic of some trials, that counts those of some kinds."""
+
+    name: str
+    of: Trials
+    statistic: Statistic
+    kinds: tuple[str, ...]
+    rate: bool = True
+
+
+def _estimates(rows: list[_Figure], policy: PolicySettings, seed: int) -> dict[str, Estimate]:
+    """Each figure with its interval; those that would count nothing are left out."""
+    return {
+        row.name: bootstrap_over_writers(
+            lambda weights, row=row: row.statistic(row.of, weights),  # type: ignore[misc]
+            row.of.writer,
+            n=n,
+            resamples=policy.bootstrap,
+            seed=seed,
+            rate=row.rate,
+        )
+        for row in rows
+        if (n := distinct(row.of.of(*row.kinds))) and len(np.unique(row.of.label)) == 2
+    }
 
 
 def distinct(trials: Trials) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -45,19 +45,7 @@ def roc_figure(trials: Trials) -> Figure:
 def det_figure(trials: Trials, calibration: Calibration) -> Figure:
     """DET on normal-deviate axes (Martin et al., Eurospeech 1997), with the frozen thresholds."""
     figure, axes = _new("FAR", "FRR")
-    for kind, one in _against(trials):
-        det = det_curve(-one.distance, one.label)
-        _plot_det(axes, det.far, det.frr, COLOURS[kind], _NAMES[kind])
-        for name, at, marker in (
-            ("accept", calibration.accept_at, "o"),
-            ("reject", calibration.reject_at, "s"),
-        ):
-            axes.plot(
-                *_deviates(*_operating_point(one, at)),
-                marker,
-                color=COLOURS[kind],
-                label=f"{name} threshold, {_NAMES[kind]}",
-            )
+    _draw_det(axes, trials, calibration)
     axes.legend(loc="lower left", fontsize=8)
     return figure
 
@@ -111,16 +99,15 @@ def pair_sheet(
 
 
 def claims_histogram_svg(
-    distances: npt.NDArray[np.float64],
-    background: Mapping[str, Sequence[float]],
-    calibration: Calibration,
+    distances: npt.NDArray[np.float64], calibrated: Trials | None, calibration: Calibration
 ) -> str:
     """Distances of a batch of claims over those of the calibration pairs, as inline SVG."""
     figure, axes = _new("Distance to the references", "Share", size=(5.6, 3.1))
     for kind in COLOURS:
-        if kind in background:
+        known = calibrated.of(kind).distance if calibrated else np.zeros(0)
+        if len(known):
             axes.stairs(
-                np.asarray(background[kind]), HISTOGRAM_EDGES, color=COLOURS[kind],
+                _shares(known), HISTOGRAM_EDGES, color=COLOURS[kind],
                 label=f"calibration: {_NAMES[kind]}",
             )  # fmt: skip
     if len(distances):
@@ -132,41 +119,14 @@ def claims_histogram_svg(
     return _svg(figure)
 
 
-def det_svg(curves: Mapping[str, Mapping[str, Sequence[float]]], calibration: str) -> str:
+def det_svg(trials: Trials, calibration: Calibration) -> str:
     """DET of the test writers with the policy's two operating points, as inline SVG."""
     figure, axes = _new("FAR", "FRR", size=(5.6, 3.1))
-    for kind, curve in curves.items():
-        _plot_det(axes, curve["far"], curve["frr"], COLOURS[kind], _NAMES[kind])
-        for name, marker in (("accept", "o"), ("reject", "s")):
-            far, frr = curve[f"{name}_point"]
-            axes.plot(*_deviates(far, frr), marker, color=COLOURS[kind], label=f"{name} threshold")
-    axes.set_title(calibration, fontsize=8)
+    _draw_det(axes, trials, calibration)
+    n = trials.n_references
+    axes.set_title(f"Test writers, {n} reference{'' if n == 1 else 's'}", fontsize=8)
     axes.legend(fontsize=7, framealpha=0)
     return _svg(figure)
-
-
-def histogram_of(trials: Trials) -> dict[str, list[float]]:
-    """Shares of distances by kind over :data:`HISTOGRAM_EDGES`, to be kept with a model."""
-    return {
-        kind: _shares(found).round(5).tolist()
-        for kind in COLOURS
-        if len(found := trials.of(kind).distance)
-    }
-
-
-def det_points(trials: Trials, calibration: Calibration) -> dict[str, dict[str, list[float]]]:
-    """The DET as at most 200 points a kind, to be kept with a model."""
-    curves = {}
-    for kind, one in _against(trials):
-        det = det_curve(-one.distance, one.label)
-        rows = np.unique(np.linspace(0, len(det.far) - 1, 200).astype(int))
-        curves[kind] = {
-            "far": det.far[rows].round(5).tolist(),
-            "frr": det.frr[rows].round(5).tolist(),
-        }
-        for name, at in (("accept", calibration.accept_at), ("reject", calibration.reject_at)):
-            curves[kind][f"{name}_point"] = list(_operating_point(one, at))
-    return curves
 
 
 def _shares(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -203,12 +163,23 @@ def _deviates(far: float, frr: float) -> tuple[list[float], list[float]]:
     return [float(norm.ppf(clipped[0]))], [float(norm.ppf(clipped[1]))]
 
 
-def _plot_det(
-    axes: Axes, far: Sequence[float] | npt.NDArray[np.float64],
-    frr: Sequence[float] | npt.NDArray[np.float64], colour: str, name: str,
-) -> None:  # fmt: skip
-    x, y = (norm.ppf(np.clip(values, _TICKS[0], _TICKS[-1])) for values in (far, frr))
-    axes.plot(x, y, color=colour, label=name)
+def _draw_det(axes: Axes, trials: Trials, calibration: Calibration) -> None:
+    """The curve of each kind of forgery, and the two thresholds on it."""
+    for kind, one in _against(trials):
+        det = det_curve(-one.distance, one.label)
+        rows = np.unique(np.linspace(0, len(det.far) - 1, 400).astype(int))
+        x, y = (norm.ppf(np.clip(c[rows], _TICKS[0], _TICKS[-1])) for c in (det.far, det.frr))
+        axes.plot(x, y, color=COLOURS[kind], label=_NAMES[kind])
+        for name, at, marker in (
+            ("accept", calibration.accept_at, "o"),
+            ("reject", calibration.reject_at, "s"),
+        ):
+            axes.plot(
+                *_deviates(*_operating_point(one, at)),
+                marker,
+                color=COLOURS[kind],
+                label=f"{name} threshold, {_NAMES[kind]}",
+            )
     ticks = norm.ppf(_TICKS)
     labels = [f"{tick:.1%}" if tick < 0.01 else f"{tick:.0%}" for tick in _TICKS]
     axes.set_xticks(ticks, labels)

@@ -1,25 +1,76 @@
 "use strict";
 (() => {
   const PAGE = 50;
-  const { rows, further } = JSON.parse(document.getElementById("data").textContent);
+  const { rows, further, batch } = JSON.parse(document.getElementById("data").textContent);
+  const VERDICTS = ["", "genuine", "forged"];
   const number = (digits) => (value) => (value === null ? "" : value.toFixed(digits));
   const text = (value) => (value === null ? "" : String(value));
+  const explained = rows.some((row) => row.overlay);
   const columns = [
     { name: "claim_id", title: "Claim", show: text },
     { name: "decision", title: "Decision", show: text },
     { name: "reason", title: "Reason", show: text },
     { name: "questioned_picture", title: "Questioned" },
     { name: "reference_picture", title: "Closest reference" },
+    ...(explained ? [{ name: "overlay", title: "Where they differ" }] : []),
     { name: "p_genuine", title: "P(genuine)", show: number(3), numeric: true },
     { name: "log10_lr", title: "log10 LR", show: number(2), numeric: true },
     { name: "distance", title: "Distance", show: number(3), numeric: true },
     { name: "n_references", title: "References", show: text, numeric: true },
     ...further.map((name) => ({ name, title: name, show: text })),
+    { name: "verdict", title: "Your verdict" },
   ];
   const $ = (id) => document.getElementById(id);
   // Riskiest first: what a person must look at is on top.
   let order = { name: "p_genuine", rising: true };
   let page = 0;
+  let size = PAGE;
+
+  // Verdicts are kept by batch and model, where the browser keeps anything for a file.
+  const place = `siamese ${batch["Claims fingerprint"]} ${batch["Model"]}`;
+  const verdicts = new Map();
+  try {
+    for (const [id, verdict] of Object.entries(JSON.parse(localStorage.getItem(place) ?? "{}"))) {
+      if (VERDICTS.includes(verdict)) verdicts.set(id, verdict);
+    }
+  } catch {
+    // No storage here: verdicts last until the page is closed.
+  }
+  const judge = (row, verdict) => {
+    if (verdict) verdicts.set(row.claim_id, verdict);
+    else verdicts.delete(row.claim_id);
+    try {
+      localStorage.setItem(place, JSON.stringify(Object.fromEntries(verdicts)));
+    } catch {
+      // As above.
+    }
+    counted();
+  };
+  const counted = () => {
+    $("export").textContent = `Export verdicts (${verdicts.size})`;
+    $("export").disabled = verdicts.size === 0;
+  };
+
+  // A cell that a spreadsheet would run as a formula is kept as text by a leading quote.
+  const cell = (value) => {
+    const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+    return `"${safe.replaceAll('"', '""')}"`;
+  };
+  const exported = () => {
+    const lines = [["claim_id", "verdict", "questioned_id", "decision", "model", "claims_fingerprint"]];
+    for (const row of rows) {
+      const verdict = verdicts.get(row.claim_id);
+      if (verdict) {
+        lines.push([row.claim_id, verdict, row.questioned_id, row.decision, batch["Model"], batch["Claims fingerprint"]]);
+      }
+    }
+    const csv = lines.map((line) => line.map(cell).join(",")).join("\r\n");
+    const link = element("a");
+    link.href = URL.createObjectURL(new Blob([csv, "\r\n"], { type: "text/csv" }));
+    link.download = "verdicts.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
 
   const element = (tag, content, className) => {
     const made = document.createElement(tag);
@@ -51,81 +102,170 @@
     return head;
   });
 
+  // Columns of the manifest are text: where both are numbers they are compared as numbers.
   const compare = (a, b) => {
     if (a === b) return 0;
-    if (a === null) return 1;
-    if (b === null) return -1;
-    return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+    if (a === null || a === "") return 1;
+    if (b === null || b === "") return -1;
+    const [x, y] = [Number(a), Number(b)];
+    return Number.isNaN(x) || Number.isNaN(y) ? String(a).localeCompare(String(b)) : x - y;
+  };
+
+  const image = (source, alt) => {
+    const made = element("img", undefined, "picture");
+    made.loading = "lazy";
+    made.src = source;
+    made.alt = alt;
+    return made;
   };
 
   const picture = (row, column) => {
-    const cell = element("td", undefined, "picture-cell");
+    const made = element("td", undefined, "picture-cell");
     const questioned = column.name === "questioned_picture";
     const file = (questioned ? row.questioned : row.closest_reference) ?? "";
     if (row[column.name]) {
-      const image = element("img", undefined, "picture");
-      image.loading = "lazy";
-      image.src = row[column.name];
-      image.alt = `${questioned ? "Questioned signature" : "Closest reference"} of claim ${row.claim_id}`;
-      cell.append(image);
+      const what = questioned ? "Questioned signature" : "Closest reference";
+      made.append(image(row[column.name], `${what} of claim ${row.claim_id}`));
     }
     const quality = questioned ? row.questioned_quality : row.reference_quality;
     const told = questioned ? quality : `of the references, the worst is ${quality}`;
     const note = quality && quality !== "ok" ? `${file} (${told})` : file;
-    cell.append(element("div", note, "small"));
-    return cell;
+    made.append(element("div", note, "small"));
+    return made;
+  };
+
+  const differences = (row) => {
+    const made = element("td", undefined, "differ");
+    if (row.overlay) {
+      made.append(image(row.overlay, `Claim ${row.claim_id}: the questioned signature in orange over the closest reference in blue`));
+      made.append(image(row.difference, `Claim ${row.claim_id}: red where the questioned ink is unlike the reference`));
+    }
+    return made;
+  };
+
+  const verdict = (row) => {
+    const made = element("td");
+    const choice = element("select");
+    choice.setAttribute("aria-label", `Your verdict on claim ${row.claim_id}`);
+    for (const value of VERDICTS) {
+      const option = element("option", value || "–");
+      option.value = value;
+      choice.append(option);
+    }
+    choice.value = verdicts.get(row.claim_id) ?? "";
+    choice.addEventListener("input", () => judge(row, choice.value));
+    made.append(choice);
+    return made;
+  };
+
+  const line = (row) => {
+    const made = element("tr");
+    made.tabIndex = -1;
+    made.row = row;
+    for (const column of columns) {
+      if (column.name === "verdict") made.append(verdict(row));
+      else if (column.name === "overlay") made.append(differences(row));
+      else if (!column.show) made.append(picture(row, column));
+      else {
+        const one = element("td", column.show(row[column.name]), column.numeric ? "number" : "");
+        if (column.name === "claim_id") one.className = "id";
+        if (column.name === "decision") one.className = `badge ${row.decision}`;
+        if (column.name === "reason") one.append(element("div", row.reason_detail ?? "", "small"));
+        made.append(one);
+      }
+    }
+    return made;
+  };
+
+  const risk = (row) => {
+    if (row.p_genuine === null) return "";
+    if (row.p_genuine < 0.1) return "high";
+    return row.p_genuine <= 0.5 ? "middle" : "low";
+  };
+  const wanted = (row) => {
+    const words = $("search").value.toLowerCase();
+    const judged = verdicts.has(row.claim_id) ? "given" : "open";
+    return (
+      (!$("decision").value || row.decision === $("decision").value) &&
+      (!$("reason").value || row.reason === $("reason").value) &&
+      (!$("risk").value || risk(row) === $("risk").value) &&
+      (!$("judged").value || judged === $("judged").value) &&
+      (!words ||
+        [row.claim_id, row.questioned, row.closest_reference, row.reason_detail, ...further.map((f) => row[f])]
+          .some((value) => text(value).toLowerCase().includes(words)))
+    );
   };
 
   const draw = () => {
-    const wanted = $("search").value.toLowerCase();
-    const found = rows.filter(
-      (row) =>
-        (!$("decision").value || row.decision === $("decision").value) &&
-        (!$("reason").value || row.reason === $("reason").value) &&
-        (!wanted ||
-          [row.claim_id, row.questioned, row.closest_reference, row.reason_detail, ...further.map((f) => row[f])]
-            .some((value) => text(value).toLowerCase().includes(wanted))),
-    );
+    const found = rows.filter(wanted);
+    const empty = (row) => row[order.name] === null || row[order.name] === "";
     found.sort((a, b) => {
       const result = compare(a[order.name], b[order.name]);
-      const empty = a[order.name] === null || b[order.name] === null;
-      return order.rising || empty ? result : -result;
+      return order.rising || empty(a) || empty(b) ? result : -result;
     });
-    const pages = Math.max(1, Math.ceil(found.length / PAGE));
+    const pages = Math.max(1, Math.ceil(found.length / size));
     page = Math.min(Math.max(page, 0), pages - 1);
     heads.forEach((head, i) => {
       const sorted = columns[i].name === order.name;
       head.setAttribute("aria-sort", sorted ? (order.rising ? "ascending" : "descending") : "none");
     });
-    $("body").replaceChildren(
-      ...found.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
-        const line = element("tr");
-        for (const column of columns) {
-          if (!column.show) {
-            line.append(picture(row, column));
-            continue;
-          }
-          const cell = element("td", column.show(row[column.name]), column.numeric ? "number" : "");
-          if (column.name === "claim_id") cell.className = "id";
-          if (column.name === "decision") cell.className = `badge ${row.decision}`;
-          if (column.name === "reason") cell.append(element("div", row.reason_detail ?? "", "small"));
-          line.append(cell);
-        }
-        return line;
-      }),
-    );
+    $("body").replaceChildren(...found.slice(page * size, (page + 1) * size).map(line));
+    if ($("body").firstChild) $("body").firstChild.tabIndex = 0;
     $("shown").textContent = `${found.length} of ${rows.length} claims, page ${page + 1} of ${pages}`;
     $("previous").disabled = page === 0;
     $("next").disabled = page >= pages - 1;
   };
 
-  for (const id of ["decision", "reason", "search"]) {
+  const turn = (pages) => {
+    page += pages;
+    draw();
+  };
+  for (const id of ["decision", "risk", "reason", "judged", "search"]) {
     $(id).addEventListener("input", () => {
       page = 0;
       draw();
     });
   }
-  $("previous").addEventListener("click", () => { page -= 1; draw(); });
-  $("next").addEventListener("click", () => { page += 1; draw(); });
+  $("previous").addEventListener("click", () => turn(-1));
+  $("next").addEventListener("click", () => turn(1));
+  $("export").addEventListener("click", exported);
+
+  const step = (way) => {
+    const lines = [...$("body").children];
+    const at = lines.findIndex((one) => one.contains(document.activeElement));
+    const next = at < 0 ? 0 : Math.min(Math.max(at + way, 0), lines.length - 1);
+    lines[next]?.focus();
+  };
+  const mark = (value) => {
+    const made = document.activeElement?.closest?.("#body tr");
+    if (!made) return;
+    judge(made.row, value);
+    made.querySelector("select").value = value;
+  };
+  const keys = {
+    j: () => step(1), k: () => step(-1), n: () => turn(1), p: () => turn(-1),
+    g: () => mark("genuine"), f: () => mark("forged"), u: () => mark(""),
+    "/": () => $("search").focus(), e: exported,
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    if (keys[event.key]) {
+      event.preventDefault();
+      keys[event.key]();
+    }
+  });
+  // Paper has no pages to turn: all that is found is printed, and pictures are there at once.
+  window.addEventListener("beforeprint", () => {
+    size = rows.length;
+    draw();
+    for (const one of document.images) one.loading = "eager";
+  });
+  window.addEventListener("afterprint", () => {
+    size = PAGE;
+    draw();
+  });
+
+  counted();
   draw();
 })();

@@ -8,36 +8,54 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
-from siamese import imaging
-from siamese.claims import parse_page
-from siamese.evaluation import Evaluation
+from siamese.drift import Shift, usual_references
+from siamese.evaluation import policy_figures
 from siamese.figures import claims_histogram_svg, det_svg
-from siamese.files import replace_file, sha256_of, write_text
+from siamese.files import write_text
+from siamese.metrics import Estimate
+from siamese.scoring import ENROLLED
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
+from siamese.thumbnails import Thumbnails
+from siamese.tiers import Tiers
 from siamese.verifier import Verifier
 
 #: Up to this many claims the pictures are inside the page; past it, in a folder beside it.
 _EMBEDDED_CLAIMS = 300
-_THUMBNAIL = (300, 120)
+#: Columns of the decisions that each row of the page has; the others are the same for all.
+_SHOWN = (
+    "claim_id", "decision", "reason", "reason_detail", "distance", "p_genuine", "log10_lr",
+    "n_references", "closest_reference", "questioned", "questioned_quality", "reference_quality",
+    "questioned_id",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is shown besides the decisions.
+
+    explanations : rows of :data:`siamese.explaining.EXPLANATIONS`. shifts : of the batch
+    against the calibration data. enrolled : canvases of enrolled references, by image id.
+    provenance : for the header; model, claims fingerprint, code version and date.
+    """
+
+    explanations: pd.DataFrame
+    shifts: Sequence[Shift]
+    provenance: Mapping[str, Any]
+    enrolled: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
 
 
 def write_report(
-    decisions: pd.DataFrame,
-    claims_root: Path,
-    verifier: Verifier,
-    folder: Path,
-    provenance: Mapping[str, Any],
+    decisions: pd.DataFrame, claims_root: Path, verifier: Verifier, findings: Findings, folder: Path
 ) -> Path:
     """Render ``report.html`` into a folder, with ``thumbnails/`` where there are many claims.
 
@@ -45,98 +63,74 @@ def write_report(
     ----------
     decisions : a decisions table; further columns are shown too.
     claims_root : where the table's paths start.
-    provenance : shown in the header: model version, claims fingerprint, code version.
+    verifier : under the policy that was decided by.
     """
-    embed = len(decisions) <= _EMBEDDED_CLAIMS
-    thumbnails = _Thumbnails(claims_root, verifier, None if embed else folder / "thumbnails")
-    rows = [_row(record, thumbnails) for record in decisions.to_dict("records")]
+    beside = None if len(decisions) <= _EMBEDDED_CLAIMS else folder / "thumbnails"
+    thumbnails = Thumbnails(claims_root, verifier.imaging_settings, findings.enrolled, beside)
     further = [name for name in decisions.columns if name not in CLAIM_DECISIONS.schema.names]
     environment = Environment(
         loader=PackageLoader("siamese", "."), autoescape=True, undefined=StrictUndefined
     )
     script = environment.loader.get_source(environment, "report.js")[0]  # type: ignore[union-attr]
-    compared = decisions.loc[decisions["n_references"] > 0, "n_references"]
-    usual = int(compared.mode().iloc[0]) if len(compared) else 1
-    measured = _nearest(verifier.background.get("det", {}), usual)
-    distances = (
-        decisions.loc[decisions["n_references"] == usual, "distance"]
-        .dropna()
-        .to_numpy(dtype=np.float64)
-    )
+    usual = usual_references(decisions)
     page = environment.get_template("report.html").render(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_as_script_data({"rows": rows, "further": further}),
+        data=_as_script_data(
+            {
+                "rows": _rows(decisions, [*_SHOWN, *further], findings, thumbnails),
+                "further": further,
+                "batch": {name: str(value) for name, value in findings.provenance.items()},
+            }
+        ),
         totals={name: int((decisions["decision"] == name).sum()) for name in DECISIONS},
         total=len(decisions),
-        facts=_facts(verifier, provenance),
+        facts=_facts(verifier, findings.provenance),
         expected=_expected(verifier),
-        histogram=claims_histogram_svg(
-            distances,
-            verifier.background.get("distances", {}).get(
-                str(verifier.calibration(usual).n_references), {}
-            ),
-            verifier.calibration(usual),
-        ),
-        det=det_svg(
-            verifier.background.get("det", {}).get(measured, {}),
-            f"Test writers, {measured} reference{'' if measured == '1' else 's'}",
-        ),
+        shifts=findings.shifts,
+        usual=usual,
+        histogram=_histogram(decisions, verifier, usual),
+        det=_det(verifier, usual),
     )
     path = folder / "report.html"
     write_text(path, page)
     return path
 
 
-def _nearest(measured: Mapping[str, Any], n_references: int) -> str:
-    """Of the numbers of references that were measured, the one nearest to a batch's."""
-    return min(measured, key=lambda n: abs(int(n) - n_references), default="1")
-
-
-def _row(record: Mapping[str, Any], thumbnails: _Thumbnails) -> dict[str, Any]:
-    clean = {name: None if _absent(value) else value for name, value in record.items()}
-    clean["scored_at"] = str(clean["scored_at"])
-    clean["questioned_picture"] = thumbnails.of(clean["questioned"])
-    clean["reference_picture"] = thumbnails.of(clean["closest_reference"])
-    return clean
+def _rows(
+    decisions: pd.DataFrame, names: Sequence[str], findings: Findings, thumbnails: Thumbnails
+) -> list[dict[str, Any]]:
+    drawn = findings.explanations.set_index("claim_id")
+    rows = []
+    for record in decisions.to_dict("records"):
+        row = {name: None if _absent(record[name]) else record[name] for name in names}
+        row["questioned_picture"] = thumbnails.of(record["questioned"], record["questioned_id"])
+        row["reference_picture"] = thumbnails.of(
+            record["closest_reference"], record["closest_reference_id"]
+        )
+        if record["claim_id"] in drawn.index:
+            pictures = drawn.loc[record["claim_id"]]
+            row["overlay"] = thumbnails.keep(pictures["overlay"])
+            row["difference"] = thumbnails.keep(pictures["difference"])
+        rows.append(row)
+    return rows
 
 
 def _absent(value: object) -> bool:
     return value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value))
 
 
-class _Thumbnails:
-    """Small pictures for the page, each made once; none for a file that cannot be read."""
+def _histogram(decisions: pd.DataFrame, verifier: Verifier, usual: int) -> str:
+    distances = decisions.loc[decisions["n_references"] == usual, "distance"].dropna()
+    calibration = verifier.calibration(usual)
+    trials = verifier.record.calibrated_with(calibration.n_references)
+    return claims_histogram_svg(distances.to_numpy(dtype=np.float64), trials, calibration)
 
-    def __init__(self, root: Path, verifier: Verifier, folder: Path | None) -> None:
-        self.root, self.settings, self.folder = root, verifier.imaging_settings, folder
-        self.made: dict[str, str] = {}
 
-    def of(self, name: str | None) -> str:
-        """A data or relative URL, empty when there is nothing to show."""
-        if not name:
-            return ""
-        if name not in self.made:
-            path, page = parse_page(name)
-            self.made[name] = self._make(self.root / path, page)
-        return self.made[name]
-
-    def _make(self, path: Path, page: int) -> str:
-        try:
-            grey = imaging.decode(path.read_bytes(), self.settings, page)
-        except (OSError, imaging.ImageRefused):
-            return ""
-        picture = Image.fromarray(grey)
-        picture.thumbnail(_THUMBNAIL)
-        out = io.BytesIO()
-        picture.save(out, "WEBP", quality=60)
-        data = out.getvalue()
-        if self.folder is None:
-            return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
-        name = f"{sha256_of(data)[:24]}.webp"
-        with replace_file(self.folder / name) as handle:
-            handle.write(data)
-        return f"thumbnails/{name}"
+def _det(verifier: Verifier, usual: int) -> str:
+    """Empty when the model was tested on nobody."""
+    trials = verifier.record.tested_near(usual)
+    return det_svg(trials, verifier.calibration(trials.n_references)) if trials else ""
 
 
 def _as_script_data(value: object) -> str:
@@ -147,7 +141,7 @@ def _as_script_data(value: object) -> str:
 
 def _facts(verifier: Verifier, provenance: Mapping[str, Any]) -> dict[str, str]:
     policy = verifier.policy
-    return {
+    facts = {
         **{name: str(value) for name, value in provenance.items()},
         "Trained on data": str(verifier.provenance.get("data_fingerprint", "")),
         "Policy": (
@@ -155,21 +149,51 @@ def _facts(verifier: Verifier, provenance: Mapping[str, Any]) -> dict[str, str]:
             f"FRR ≤ {policy.max_frr:.1%}, prior {policy.prior:.0%} genuine"
         ),
     }
+    for tier in policy.tiers:
+        facts[f"Policy from {policy.amount_column} {tier.amount_from:g}"] = (
+            f"FAR_skilled ≤ {tier.max_far_skilled:.1%}, FRR ≤ {tier.max_frr:.1%}"
+        )
+    if again := verifier.provenance.get("recalibration"):
+        facts["Recalibrated"] = f"from {again['from']} on {again['claims']} labelled claims"
+    return facts
 
 
 def _expected(verifier: Verifier) -> list[dict[str, str]]:
-    """What the policy does on test writers, by number of references."""
+    """What the policy does on people the model has not seen, by tier and number of references."""
+    again = verifier.provenance.get("recalibration")
+    if again:
+        figures = {name: Estimate(**one) for name, one in again["after"].items()}
+        about = {"Measured on": f"{again['claims']} labelled claims, each left out in turn"}
+        return [about | _figures(figures)]
+    seed = int(verifier.provenance.get("seed", 0))
+    tiers = Tiers.of(verifier)
     rows = []
-    for data in verifier.background.get("evaluations", []):
-        one = Evaluation.from_dict(data)
-        row = {"References": str(one.n_references), "Test writers": str(one.writers)}
-        for name, title in (
-            ("policy_far_skilled", "Skilled forgeries accepted"),
-            ("policy_far_random", "Random forgeries accepted"),
-            ("policy_frr", "Genuine rejected"),
-            ("review", "Sent to review"),
-        ):
-            figure = one.figures.get(name)
-            row[title] = f"{figure} (n={figure.n:,})" if figure else "not measured"
-        rows.append(row)
+    for amount, one in zip(tiers.amounts, tiers.verifiers, strict=True):
+        for trials in one.record.test:
+            n = trials.n_references
+            about = {"Measured on": f"{len(np.unique(trials.writer))} test writers"}
+            if tiers.column:
+                about["Claims"] = "all" if amount == -np.inf else f"{tiers.column} ≥ {amount:g}"
+            about["References"] = str(n)
+            figures = policy_figures(trials, one.calibration(n), one.policy, seed)
+            rows.append(about | _figures(figures))
     return rows
+
+
+def _figures(figures: Mapping[str, Estimate]) -> dict[str, str]:
+    titles = {
+        "policy_far_skilled": "Skilled forgeries accepted",
+        "policy_far_random": "Random forgeries accepted",
+        "policy_frr": "Genuine rejected",
+        "review": "Sent to review",
+    }
+    return {
+        title: f"{figures[name]} (n={figures[name].n:,})" if name in figures else "not measured"
+        for name, title in titles.items()
+    }
+
+
+def enrolled_ids(decisions: pd.DataFrame) -> list[str]:
+    """Image ids of the enrolled references that a decisions table names."""
+    named = decisions["closest_reference"].astype(str).str.startswith(ENROLLED)
+    return sorted(set(decisions.loc[named, "closest_reference_id"]))

@@ -3,159 +3,204 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from siamese.claims import Claim, Picture
+from siamese.claims import Claim, claim_fingerprint
 from siamese.config import ScoringSettings
+from siamese.enrolment import enrolment_store
+from siamese.files import fingerprint
 from siamese.imaging import USABLE
+from siamese.pictures import Picture
 from siamese.preparing import Progress, canvas_store, prepare_files
 from siamese.store import ContentStore, embedding_schema, stack_canvases
+from siamese.tables import CLAIM_DECISIONS, TableError
+from siamese.tiers import Tiers
 from siamese.verifier import Comparison, Verifier, copies_of, decide
 
+#: Begins the name of a reference that was enrolled, in ``closest_reference``.
+ENROLLED = "enrolled:"
 
-def embedding_store(folder: Path, verifier: Verifier) -> ContentStore:
-    """The store of this verifier's vectors, below ``folder``."""
-    length = verifier.network_settings.embedding
-    return ContentStore(
-        folder / "embeddings" / verifier.embedding_fingerprint, embedding_schema(length)
-    )
+
+@dataclass(frozen=True)
+class Stores:
+    """What is kept between runs: canvases, vectors, and enrolled references."""
+
+    canvases: ContentStore
+    vectors: ContentStore
+    enrolled: ContentStore
+
+    @staticmethod
+    def of(verifier: Verifier, folder: Path) -> Stores:
+        """Those of this verifier's way of making canvases and vectors, below a folder."""
+        # Naming a store hashes the weights and the code: once a run, not once a shard.
+        vectors = folder / "embeddings" / verifier.embedding_fingerprint
+        return Stores(
+            canvas_store(folder, verifier.imaging_settings),
+            ContentStore(vectors, embedding_schema(verifier.network_settings.embedding)),
+            enrolment_store(folder, verifier.imaging_settings),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one run of scoring has in common.
+
+    root : the claims folder; paths in the table are relative to it. hashes : id of every
+    picture that the claims name. store : folder of canvases, vectors and enrolments, shared by
+    all runs. ledger : folder of this run's finished shards. model_version, scored_at : as they
+    shall stand in the table.
+    """
+
+    root: Path
+    hashes: Mapping[Picture, str]
+    store: Path
+    ledger: Path
+    model_version: str
+    scored_at: datetime
 
 
 def score_claims(
     claims: Sequence[Claim],
-    hashes: Mapping[Picture, str],
+    batch: Batch,
     verifier: Verifier,
-    store: Path,
     settings: ScoringSettings,
-    *,
-    root: Path,
-    model_version: str,
-    scored_at: datetime,
     progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Decide on every claim.
+    """Decide on every claim, by the verifier's policy.
 
-    Works shard by shard; what a shard computes is in the store before the next begins, so a
-    killed run goes on where it was.
-
-    Parameters
-    ----------
-    hashes : id of every picture that the claims name.
-    store : folder of canvases and vectors, shared by all runs.
-    root : the claims folder; paths in the table are relative to it.
-    model_version : as it shall stand in the table.
+    Works shard by shard. A finished shard is in the ledger before the next begins, and is read
+    from there when a killed run is started again; the result is the same to the last bit.
 
     Returns
     -------
     A decisions table, one row a claim in the order given, with further columns at the end.
     """
-    rows: list[dict[str, object]] = []
-    # Naming a store hashes the weights and the code: once a run, not once a shard.
-    canvases = canvas_store(store, verifier.imaging_settings)
-    vectors = embedding_store(store, verifier)
-    for start in range(0, len(claims), settings.shard):
-        shard = claims[start : start + settings.shard]
-        known = _facts_of(shard, hashes, verifier, canvases, vectors, settings)
-        for claim in shard:
-            comparison, qualities = _decide(claim, hashes, known, verifier)
-            rows.append(
-                _row(claim, comparison, qualities, verifier, root, model_version, scored_at)
-            )
-        progress(len(rows), len(claims))
-    return pd.DataFrame(rows)
+    tiers = Tiers.of(verifier)
+    stores = Stores.of(verifier, batch.store)
+    shards = [claims[i : i + settings.shard] for i in range(0, len(claims), settings.shard)]
+    done = 0
+    for number, shard in enumerate(shards):
+        entry = _entry(batch, number, shard)
+        if not _is_whole(entry):
+            known = facts_of(shard, batch, verifier, stores, settings)
+            rows = [_decided(claim, known, batch, tiers) for claim in shard]
+            CLAIM_DECISIONS.write(pd.DataFrame(rows), entry, {})
+        done += len(shard)
+        progress(done, len(claims))
+    tables = [CLAIM_DECISIONS.read(_entry(batch, i, shard)) for i, shard in enumerate(shards)]
+    return pd.concat(tables, ignore_index=True)
 
 
-def _facts_of(
-    shard: Sequence[Claim],
-    hashes: Mapping[Picture, str],
+def _entry(batch: Batch, number: int, shard: Sequence[Claim]) -> Path:
+    """A shard's file in the ledger, named by all that its decisions follow from."""
+    name = fingerprint([claim_fingerprint(claim, batch.hashes, batch.root) for claim in shard])
+    return batch.ledger / f"{number:06d}-{name}.parquet"
+
+
+def _is_whole(entry: Path) -> bool:
+    try:
+        CLAIM_DECISIONS.read(entry)
+    except (OSError, pa.ArrowException, TableError):
+        return False
+    return True
+
+
+def facts_of(
+    claims: Sequence[Claim],
+    batch: Batch,
     verifier: Verifier,
-    canvases: ContentStore,
-    vectors: ContentStore,
+    stores: Stores,
     settings: ScoringSettings,
 ) -> pd.DataFrame:
-    """Quality, hash and vector of each picture of a shard, by image id."""
-    files = [(hashes[p], p.path, p.page) for claim in shard for p in claim.pictures]
-    facts = prepare_files(files, verifier.imaging_settings, canvases, workers=settings.workers)
-    ids = [file[0] for file in files]
-    done = set(vectors.get(ids).index)
+    """Quality, hash and vector of each picture and enrolled reference of some claims.
+
+    Indexed by image id; ``embedding`` is missing where the quality is not usable.
+    """
+    pictures = {batch.hashes[p]: p for claim in claims for p in claim.pictures}
+    files = [(image_id, p.path, p.page) for image_id, p in pictures.items()]
+    facts = prepare_files(
+        files, verifier.imaging_settings, stores.canvases, workers=settings.workers
+    )
+    kept = {image_id for claim in claims for image_id in claim.enrolled} - set(facts.index)
+    if kept:
+        known = stores.enrolled.get(sorted(kept)).rename(columns={"name": "enrolled_as"})
+        facts = pd.concat([facts, known.drop(columns=["writer_id", "enrolled_at"])])
+    done = set(stores.vectors.get(facts.index.tolist()).index)
     todo = facts[facts["quality"].isin(USABLE) & ~facts.index.isin(done)]
     size = verifier.imaging_settings
     for start in range(0, len(todo), settings.batch):
         part = todo.iloc[start : start + settings.batch]
         embedded = verifier.embed(stack_canvases(part, size.height, size.width))
-        vectors.put(pd.DataFrame({"image_id": part.index, "embedding": list(embedded)}))
-    return facts.drop(columns="canvas").join(vectors.get(ids))
+        stores.vectors.put(pd.DataFrame({"image_id": part.index, "embedding": list(embedded)}))
+    return facts.drop(columns="canvas").join(stores.vectors.get(facts.index.tolist()))
 
 
-def _decide(
-    claim: Claim, hashes: Mapping[Picture, str], known: pd.DataFrame, verifier: Verifier
-) -> tuple[Comparison, tuple[str, ...]]:
-    if claim.problem:
-        return Comparison("unusable", claim.problem, claim.detail), ("", "")
-    facts = [known.loc[hashes[picture]] for picture in claim.pictures]
-    asked, references = facts[0], facts[1:]
-    usable = [i for i, reference in enumerate(references) if reference["quality"] in USABLE]
-    qualities = tuple(str(fact["quality"]) for fact in facts)
-    length = verifier.network_settings.embedding
-    comparison = decide(
-        verifier,
-        asked["embedding"] if qualities[0] in USABLE else np.zeros(length, np.float32),
-        np.stack([references[i]["embedding"] for i in usable])
-        if usable
-        else np.zeros((0, length), np.float32),
-        qualities=qualities,
-        details=tuple(str(fact["quality_detail"]) for fact in facts),
-        copies=copies_of(
-            str(asked["perceptual_hash"]), [str(references[i]["perceptual_hash"]) for i in usable]
-        )
-        if qualities[0] in USABLE
-        else [],
-        usable=usable,
-    )
-    return comparison, qualities
-
-
-def _row(
-    claim: Claim,
-    comparison: Comparison,
-    qualities: tuple[str, ...],
-    verifier: Verifier,
-    root: Path,
-    model_version: str,
-    scored_at: datetime,
-) -> dict[str, object]:
-    closest = (
-        claim.references[comparison.closest_reference]
-        if comparison.closest_reference >= 0
-        else None
-    )
+def _decided(claim: Claim, known: pd.DataFrame, batch: Batch, tiers: Tiers) -> dict[str, object]:
+    """The claim's row."""
+    verifier, notice = tiers.choose(claim.further)
+    asked, references = None, pd.DataFrame()
+    comparison = Comparison("unusable", claim.problem, claim.detail)
+    if not claim.problem and claim.questioned:
+        asked = known.loc[batch.hashes[claim.questioned]]
+        named = [batch.hashes[picture] for picture in claim.references]
+        references = known.loc[list(dict.fromkeys([*named, *claim.enrolled]))]
+        comparison = _compared(asked, references, verifier)
+    told = (comparison.detail, "" if claim.problem else claim.detail, notice)
+    closest = None
+    if comparison.closest_reference >= 0:
+        closest = references.iloc[comparison.closest_reference]
     scored = comparison.decision != "unusable"
-    policy = verifier.policy
-    worst = next((q for q in qualities[1:] if q != "ok"), "ok" if claim.references else "")
+    qualities = [str(quality) for quality in references.get("quality", ())]
     return {
         "claim_id": claim.claim_id,
         "decision": comparison.decision,
         "reason": comparison.reason,
-        "reason_detail": " ".join(filter(None, (comparison.detail, claim.detail)))
-        if not claim.problem
-        else claim.detail,
+        "reason_detail": " ".join(filter(None, told)),
         "distance": comparison.distance if scored else None,
         "p_genuine": comparison.p_genuine if scored else None,
         "log10_lr": comparison.log10_lr if scored else None,
-        "n_references": sum(q in USABLE for q in qualities[1:]) if claim.references else 0,
-        "closest_reference": closest.name(root) if closest else "",
-        "questioned": claim.questioned.name(root) if claim.questioned else "",
-        "questioned_quality": qualities[0],
-        "reference_quality": worst,
-        "model_version": model_version,
-        "threshold_policy": (
-            f"FAR_skilled<={policy.max_far_skilled:g} FRR<={policy.max_frr:g} "
-            f"prior={policy.prior:g}"
-        ),
-        "scored_at": scored_at,
+        "n_references": sum(quality in USABLE for quality in qualities),
+        "closest_reference": _name(closest, claim, batch) if closest is not None else "",
+        "questioned": claim.questioned.name(batch.root) if claim.questioned else "",
+        "questioned_quality": str(asked["quality"]) if asked is not None else "",
+        "reference_quality": next((q for q in qualities if q != "ok"), "ok" if qualities else ""),
+        "questioned_id": str(asked.name) if asked is not None else "",
+        "closest_reference_id": str(closest.name) if closest is not None else "",
+        "model_version": batch.model_version,
+        "threshold_policy": str(verifier.policy),
+        "scored_at": batch.scored_at,
         **claim.further,
     }
+
+
+def _compared(asked: pd.Series, references: pd.DataFrame, verifier: Verifier) -> Comparison:
+    usable = np.flatnonzero(references["quality"].isin(USABLE))
+    good = references.iloc[usable]
+    length = verifier.network_settings.embedding
+    none = np.zeros((0, length), np.float32)
+    fine = asked["quality"] in USABLE
+    return decide(
+        verifier,
+        asked["embedding"] if fine else np.zeros(length, np.float32),
+        np.stack(good["embedding"].tolist()) if len(good) else none,
+        qualities=(str(asked["quality"]), *references["quality"].astype(str)),
+        details=(str(asked["quality_detail"]), *references["quality_detail"].astype(str)),
+        copies=copies_of(str(asked["perceptual_hash"]), good["perceptual_hash"].tolist())
+        if fine
+        else [],
+        usable=usable.tolist(),
+    )
+
+
+def _name(reference: pd.Series, claim: Claim, batch: Batch) -> str:
+    """A reference's file, or the name that it was enrolled by."""
+    for picture in claim.references:
+        if batch.hashes[picture] == reference.name:
+            return picture.name(batch.root)
+    return f"{ENROLLED}{reference['enrolled_as']}"

@@ -217,6 +217,8 @@ CLAIM_DECISIONS = Table(
             ("questioned", pa.string()),
             ("questioned_quality", _CATEGORY),
             ("reference_quality", _CATEGORY),
+            ("questioned_id", pa.string()),
+            ("closest_reference_id", pa.string()),
             ("model_version", _CATEGORY),
             ("threshold_policy", _CATEGORY),
             ("scored_at", pa.timestamp("s", "UTC")),

@@ -249,11 +249,12 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def embed(
-    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = 128
+    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = 64
 ) -> npt.NDArray[np.float32]:
     """Unit vectors (N, E) of canvases (N, H, W), on the network's own device.
 
-    In float32, so that a decision does not depend on the machine or on the batch.
+    In float32, and in batches that are always full (the last is padded): a vector is then the
+    same to the last bit whatever else is embedded with it.
     """
     device = next(network.parameters()).device
     was_training = network.training
@@ -261,8 +262,10 @@ def embed(
     vectors = [np.zeros((0, network.project.out_features), np.float32)]
     with torch.inference_mode():
         for start in range(0, len(canvases), batch):
-            inputs = to_input(torch.from_numpy(canvases[start : start + batch]).to(device))
-            vectors.append(network(inputs).float().cpu().numpy())
+            part = canvases[start : start + batch]
+            full = np.pad(part, ((0, batch - len(part)), (0, 0), (0, 0)))
+            inputs = to_input(torch.from_numpy(full).to(device))
+            vectors.append(network(inputs)[: len(part)].float().cpu().numpy())
     network.train(was_training)
     return np.concatenate(vectors)
 

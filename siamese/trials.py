@@ -34,6 +34,22 @@ class Trials:
         """(N,) 1 genuine, 0 forgery."""
         return (self.kind == "genuine").astype(np.int64)
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row a trial."""
+        return pd.DataFrame(vars(self))
+
+    @staticmethod
+    def from_frame(frame: pd.DataFrame) -> Trials:
+        """Trials with one number of references, as :meth:`to_frame` gave them."""
+        return Trials(
+            int(frame["n_references"].iloc[0]),
+            frame["distance"].to_numpy(np.float64),
+            frame["kind"].to_numpy(str),
+            frame["writer"].to_numpy(str),
+            frame["questioned"].to_numpy(str),
+            frame["spread"].to_numpy(np.float64),
+        )
+
     def of(self, *kinds: str) -> Trials:
         """Those of some kinds."""
         return self.take(np.flatnonzero(np.isin(self.kind, kinds)))

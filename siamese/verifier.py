@@ -1,12 +1,12 @@
 """A trained, calibrated verifier: what is registered, saved, loaded and used.
 
-On disk it is two files: ``weights.safetensors`` and ``verifier.json``. Nothing in them is
-code; the weights' checksum is verified when they are loaded.
+On disk it is ``weights.safetensors``, ``verifier.json`` and the Parquet files of its record.
+Nothing in them is code; the checksum of each is verified when they are loaded.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from siamese import config, imaging, training
-from siamese.calibration import Calibration, p_genuine
+from siamese.calibration import Calibration, p_genuine, policy_thresholds
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.copies import perceptual_hash, same_picture
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
 from siamese.model import SignatureNet, load_network, save_weights
+from siamese.record import Record
 from siamese.training import embed
 from siamese.trials import fuse, spread_of
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
-_FORMAT = 2  # raised when the meaning of verifier.json changes
+_FORMAT = 3  # raised when the meaning of verifier.json changes
 
 
 class VerifierError(RunError):
@@ -62,7 +63,7 @@ class Verifier:
     ----------
     calibrations : by number of references, ascending; the first is for one.
     provenance : seed, data fingerprint, config and code version that it was made with.
-    background : what reports show it against (calibration distances, test DET).
+    record : the trials that it was calibrated and tested on.
     """
 
     network: SignatureNet
@@ -71,7 +72,7 @@ class Verifier:
     policy: PolicySettings
     calibrations: tuple[Calibration, ...]
     provenance: dict[str, Any]
-    background: dict[str, Any] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
 
     @property
     def embedding_fingerprint(self) -> str:
@@ -92,6 +93,27 @@ class Verifier:
         fitting = [c for c in self.calibrations if c.n_references <= n_references]
         return fitting[-1] if fitting else self.calibrations[0]
 
+    def under(self, policy: PolicySettings) -> Verifier:
+        """The same verifier with the thresholds of another policy, from its own record.
+
+        Raises
+        ------
+        VerifierError : it has no record of its calibration.
+        """
+        if policy.at(None) == self.policy.at(None):
+            return replace(self, policy=policy)
+        made = []
+        for calibration in self.calibrations:
+            trials = self.record.calibrated_with(calibration.n_references)
+            if trials is None:
+                raise VerifierError(
+                    "This model has no record of its calibration, so it decides by its own policy "
+                    f"only ({self.policy}). Train or recalibrate to have another."
+                )
+            accept_at, reject_at, _ = policy_thresholds(trials, policy)
+            made.append(replace(calibration, accept_at=accept_at, reject_at=reject_at))
+        return replace(self, policy=policy, calibrations=tuple(made))
+
     def embed(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Unit vectors (N, E) of canvases (N, H, W)."""
         return embed(self.network, canvases)
@@ -101,7 +123,8 @@ class Verifier:
         canvases = [imaging.prepare(data, self.imaging_settings) for data in references]
         asked = imaging.prepare(questioned, self.imaging_settings)
         usable = [i for i, canvas in enumerate(canvases) if canvas.usable]
-        vectors = self.embed(np.stack([asked.pixels, *(canvases[i].pixels for i in usable)]))
+        pictures = np.stack([asked.pixels, *(canvases[i].pixels for i in usable)])
+        vectors = embed(self.network, pictures, batch=8)
         hashes = [perceptual_hash(canvases[i].pixels) for i in usable]
         asked_hash = perceptual_hash(asked.pixels)
         return decide(
@@ -115,22 +138,22 @@ class Verifier:
         )
 
     def save(self, folder: Path) -> None:
-        """Write both files, each whole or not at all."""
+        """Write all files, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = self.weights()
-        with replace_file(folder / _WEIGHTS) as handle:
-            handle.write(weights)
+        files = {_WEIGHTS: self.weights(), **self.record.to_files()}
+        for name, data in files.items():
+            with replace_file(folder / name) as handle:
+                handle.write(data)
         write_json(
             folder / _FACTS,
             {
                 "format": _FORMAT,
-                "weights_sha256": sha256_of(weights),
+                "sha256": {name: sha256_of(data) for name, data in files.items()},
                 "network": self.network_settings.model_dump(),
                 "imaging": self.imaging_settings.model_dump(),
                 "policy": self.policy.model_dump(),
                 "calibrations": [c.to_dict() for c in self.calibrations],
                 "provenance": self.provenance,
-                "background": self.background,
             },
         )
 
@@ -140,11 +163,10 @@ class Verifier:
 
         Raises
         ------
-        VerifierError : a file is missing or the weights are not those that were saved.
+        VerifierError : a file is missing or is not the one that was saved.
         """
         try:
             facts = read_json(folder / _FACTS)
-            weights = (folder / _WEIGHTS).read_bytes()
         except (OSError, ValueError) as error:
             raise VerifierError(f"No readable verifier in {folder}: {error}") from error
         if facts.get("format") != _FORMAT:
@@ -152,20 +174,25 @@ class Verifier:
                 f"The verifier in {folder} has format {facts.get('format')}; this version reads "
                 f"{_FORMAT}. Train a new one: siamese retrain."
             )
-        if sha256_of(weights) != facts["weights_sha256"]:
-            raise VerifierError(f"The weights in {folder} are not those that were saved there.")
         try:
+            # Plain names only: a path in a tampered file leads nowhere.
+            files = {name: (folder / Path(name).name).read_bytes() for name in facts["sha256"]}
+            for name, data in files.items():
+                if sha256_of(data) != facts["sha256"][name]:
+                    raise VerifierError(f"{name} in {folder} is not the file that was saved there.")
             settings = NetworkSettings(**facts["network"])
             return Verifier(
-                load_network(weights, settings),
+                load_network(files[_WEIGHTS], settings),
                 settings,
                 ImagingSettings(**facts["imaging"]),
                 PolicySettings(**facts["policy"]),
                 tuple(Calibration(**c) for c in facts["calibrations"]),
                 facts["provenance"],
-                facts["background"],
+                Record.from_files(files),
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except VerifierError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise VerifierError(f"The verifier in {folder} is damaged: {error}") from error
 
 
@@ -203,7 +230,8 @@ def decide(
     closest = usable[int(distances.argmin())]
     calibration = verifier.calibration(len(usable))
     spread = spread_of(references)
-    distance = float(fuse(distances, spread))
+    # Where only single references were calibrated, the mean keeps to that calibration's side.
+    distance = float(fuse(distances, spread if calibration.n_references > 1 else 0.0))
     log10_lr = float(calibration.log10_lr(np.array(distance)))
     probability = float(p_genuine(np.array(log10_lr), verifier.policy.prior))
     decision = str(calibration.decide(np.array(distance)))

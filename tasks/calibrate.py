@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from siamese import calibration
 from siamese.calibration import CalibrationError
 from siamese.config import Settings
-from siamese.figures import histogram_of
 from siamese.model import load_network
-from siamese.preparing import imaging_fingerprint
+from siamese.preparing import canvas_store, imaging_fingerprint
+from siamese.record import Record, picture_facts
 from siamese.tables import IMAGES
-from siamese.training import embed
+from siamese.training import SignatureSet, embed
 from siamese.trials import fused_trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks.pairs import read_pairs
@@ -18,6 +20,12 @@ from tasks.stage import Output, Work, stage
 
 #: References per claim that get a calibration of their own; more use the last.
 REFERENCES = (1, 2, 3, 5)
+
+
+def _pictures(settings: Settings, signatures: SignatureSet) -> pd.DataFrame:
+    store = canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
+    facts = store.get(signatures.ids.tolist()).loc[signatures.ids]
+    return picture_facts(signatures.canvases, facts, signatures.writers)
 
 
 @stage("calibrate", sections=("imaging", "network", "policy", "seed"))
@@ -31,12 +39,12 @@ def calibrate(
     vectors = embed(network, signatures.canvases)
     single = single_trials(table, pair_distances(table, signatures.ids, vectors))
     fitted = [calibration.calibrate(single, settings.policy)]
-    distances = {"1": histogram_of(single)}
+    record = [single]
     for n in REFERENCES[1:]:
         fused = fused_trials(table, signatures.ids, vectors, n, settings.seed)
         try:
             fitted.append(calibration.calibrate(fused, settings.policy))
-            distances[str(n)] = histogram_of(fused)
+            record.append(fused)
         except CalibrationError as error:
             work.log(f"No calibration for {n} references: {error}")
     made = Verifier(
@@ -52,7 +60,7 @@ def calibrate(
             "training_writers": sorted(set(read_pairs(pairs, "train")["writer"])),
             "training_fingerprint": trained.key,
         },
-        background={"distances": distances},
+        record=Record(tuple(record), (), _pictures(settings, signatures)),
     )
     made.save(work.into)
     rows = "\n".join(

@@ -12,7 +12,7 @@ from siamese import evaluation, modelcard, probes
 from siamese.calibration import p_genuine
 from siamese.config import Settings
 from siamese.evaluation import Evaluation
-from siamese.figures import det_figure, det_points, distance_figure, pair_sheet, roc_figure
+from siamese.figures import det_figure, distance_figure, pair_sheet, roc_figure
 from siamese.files import read_json, write_json, write_text
 from siamese.tables import IMAGES, SCORES, WRITER_SPLITS
 from siamese.training import SignatureSet
@@ -60,14 +60,7 @@ def evaluate(
         ("hardest_pairs", _hardest(single, table, signatures)),
     ):
         figure.savefig(figures / f"{name}.png", dpi=110)
-    complete = replace(
-        verifier,
-        background={
-            **verifier.background,
-            "det": {str(n): det_points(one, verifier.calibration(n)) for n, one in tried.items()},
-            "evaluations": [one.to_dict() for one in evaluations],
-        },
-    )
+    complete = replace(verifier, record=replace(verifier.record, test=tuple(tried.values())))
     complete.save(work.into / "verifier")
     write_json(work.into / "evaluation.json", [one.to_dict() for one in evaluations])
     write_json(work.into / "probes.json", found.to_dict())

@@ -20,7 +20,7 @@ import siamese
 from siamese import handwriting
 from siamese.config import Settings
 from siamese.errors import RunError
-from siamese.files import fingerprint, read_json, write_json
+from siamese.files import read_json, write_json
 from siamese.tables import IMAGES
 from siamese.training import Epoch
 from siamese.verifier import Verifier
@@ -43,19 +43,11 @@ class RegistrationRefused(RunError):
     """The model may not be registered; the message says why."""
 
 
-def _registry(parameters: dict[str, Any]) -> str:
-    """Names the registry; a store that was thrown away and made anew is another one."""
-    settings: Settings = parameters["settings"]
-    client = tracking.connect(settings)
-    experiment: Any = client.get_experiment_by_name(settings.tracking.experiment)
-    return fingerprint(experiment.experiment_id, experiment.creation_time)
-
-
 @stage(
     "register",
     sections=("tracking",),
     besides=(tracking,),
-    outside=_registry,
+    outside=lambda parameters: tracking.registry_fingerprint(parameters["settings"]),
     retries=3,
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
     retry_condition_fn=tracking.server_away,
@@ -87,7 +79,9 @@ def register(
         _log_results(splits, trained, evaluated, probes)
         # A version that an interrupted attempt left is this one: there is one a run.
         left = client.search_model_versions(f"run_id = '{run_id}'")
-        version = left[0].version if left else _log_model(evaluated, settings.tracking.model)
+        version = (
+            left[0].version if left else log_model(evaluated / "verifier", settings.tracking.model)
+        )
     client.set_tag(run_id, "registered_version", version)
     alias = _describe(client, settings.tracking.model, version, evaluated, splits, trained)
     work.log(f"Registered {settings.tracking.model} version {version} as {alias}.")
@@ -132,15 +126,16 @@ def _log_results(
         mlflow.log_artifact(str(evaluated / name))
 
 
-def _log_model(evaluated: Output, name: str) -> str:
-    verifier = Verifier.load(evaluated / "verifier")
+def log_model(folder: Path, name: str) -> str:
+    """Register a saved verifier from the active run; returns the version."""
+    verifier = Verifier.load(folder)
     example = _example()
     made = verifier.compare(*_decoded(example))
     answer = pd.DataFrame([made.to_row()])
     info = mlflow.pyfunc.log_model(
         name="verifier",
         python_model=str(Path(str(pyfunc_model.__file__))),
-        artifacts={"verifier": str(evaluated / "verifier")},
+        artifacts={"verifier": str(folder)},
         code_paths=[str(Path(str(siamese.__file__)).parent)],
         signature=infer_signature(example, answer),
         input_example=example,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from siamese import report as reporting
 from siamese.config import Settings
+from siamese.drift import Shift
+from siamese.enrolment import enrolment_store
 from siamese.files import read_json
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
@@ -14,26 +18,36 @@ from tasks.stage import Output, Work, stage
 _PAGE = Path(str(reporting.__file__)).parent
 
 
-@stage("report", sections=(), files=(_PAGE / "report.html", _PAGE / "report.js"))
+@stage("report", sections=("policy",), files=(_PAGE / "report.html", _PAGE / "report.js"))
 def report(
     work: Work,
-    settings: Settings,  # noqa: ARG001 - every stage takes the settings first
+    settings: Settings,
     model: Output,
     scored: Output,
+    explained: Output,
+    drifted: Output,
     claims_dir: Path,
 ) -> str:
     """``report.html``, with ``thumbnails/`` beside it where there are many claims."""
     decisions = CLAIM_DECISIONS.read(scored / "decisions.parquet")
-    path = reporting.write_report(
-        decisions,
-        claims_dir if claims_dir.is_dir() else claims_dir.parent,
-        Verifier.load(model.path),
-        work.into,
-        {
+    verifier = Verifier.load(model.path).under(settings.policy)
+    store = enrolment_store(settings.data_dir.resolve() / "store", verifier.imaging_settings)
+    findings = reporting.Findings(
+        explanations=pq.read_table(explained / "explanations.parquet").to_pandas(),
+        shifts=[Shift(**one) for one in read_json(drifted / "drift.json")],
+        enrolled=store.get(reporting.enrolled_ids(decisions))["canvas"],
+        provenance={
             "Model": model.stage,
             "Claims fingerprint": read_json(scored / "claims.json")["fingerprint"],
             "Code version": work.provenance["code_version"],
             "Scored at": str(decisions["scored_at"].iloc[0]),
         },
+    )
+    path = reporting.write_report(
+        decisions,
+        claims_dir if claims_dir.is_dir() else claims_dir.parent,
+        verifier,
+        findings,
+        work.into,
     )
     return f"## Report\n\n`{path.name}` shows {len(decisions):,} claims.\n"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from siamese import claims, scoring
+from siamese.claims import Claim
 from siamese.config import Settings
+from siamese.enrolment import enrolled_writers, enrolment_store
 from siamese.files import replace_file, write_json, write_text
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.verifier import Verifier
@@ -15,35 +18,45 @@ from tasks.stage import Output, Work, stage
 
 
 def _claims_fingerprint(parameters: dict[str, Any]) -> str:
-    """Content of everything in the claims folder that would be read."""
+    """Content of everything in the claims folder that would be read, and of what is enrolled."""
     root = Path(parameters["claims_dir"])
-    return claims.hash_claims(claims.read_claims(root), root)[1]
+    verifier = Verifier.load(parameters["model"].path)
+    found = read_claims(parameters["settings"], verifier, root)
+    return claims.hash_claims(found, root)[1]
 
 
-@stage("score", sections=(), outside=_claims_fingerprint)
+def read_claims(settings: Settings, verifier: Verifier, root: Path) -> list[Claim]:
+    """The claims of a folder, with the references that were enrolled for this verifier."""
+    store = enrolment_store(settings.data_dir.resolve() / "store", verifier.imaging_settings)
+    return claims.read_claims(root, enrolled_writers(store))
+
+
+@stage("score", sections=("policy",), outside=_claims_fingerprint)
 def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> str:
     """``decisions.parquet`` and ``.csv``, one row a claim."""
-    found = claims.read_claims(claims_dir)
+    verifier = Verifier.load(model.path).under(settings.policy)
+    found = read_claims(settings, verifier, claims_dir)
     hashes, fingerprint = claims.hash_claims(found, claims_dir)
     started = work.into / "started_at"
     if not started.is_file():
         write_text(started, datetime.now(UTC).isoformat(timespec="seconds"))
-    decisions = scoring.score_claims(
-        found,
-        hashes,
-        Verifier.load(model.path),
-        settings.data_dir.resolve() / "store",
-        settings.scoring,
+    batch = scoring.Batch(
         root=claims_dir if claims_dir.is_dir() else claims_dir.parent,
+        hashes=hashes,
+        store=settings.data_dir.resolve() / "store",
+        ledger=work.into / "shards",
         model_version=model.stage,
         scored_at=datetime.fromisoformat(started.read_text()),
-        progress=work.progress("Claims scored"),
+    )
+    decisions = scoring.score_claims(
+        found, batch, verifier, settings.scoring, work.progress("Claims scored")
     )
     facts = {**work.provenance, "claims_fingerprint": fingerprint, "model": model.stage}
     CLAIM_DECISIONS.write(decisions, work.into / "decisions.parquet", facts)
     with replace_file(work.into / "decisions.csv") as handle:
         handle.write(decisions.to_csv(index=False).encode())
     write_json(work.into / "claims.json", {"fingerprint": fingerprint})
+    shutil.rmtree(batch.ledger)
     counts = decisions["decision"].value_counts()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in DECISIONS)
     work.log(f"{len(decisions):,} claims: {told}.")

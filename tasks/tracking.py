@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from siamese.config import Settings
-from siamese.files import read_json, write_json
+from siamese.files import fingerprint, read_json, write_json
 from siamese.training import Epoch
 
 
@@ -62,6 +62,12 @@ def connect(settings: Settings) -> MlflowClient:
         )
     mlflow.set_experiment(name)
     return client
+
+
+def registry_fingerprint(settings: Settings) -> str:
+    """Names the registry; a store that was thrown away and made anew is another one."""
+    experiment: Any = connect(settings).get_experiment_by_name(settings.tracking.experiment)
+    return fingerprint(experiment.experiment_id, experiment.creation_time)
 
 
 def parameters(settings: Settings) -> dict[str, str]:

@@ -136,7 +136,7 @@ def verifier() -> Verifier:
 
 def test_verifier_round_trip(verifier: Verifier, tmp_path: Path) -> None:
     verifier.save(tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".parquet", ".safetensors"}
     again = Verifier.load(tmp_path)
     assert again.weights() == verifier.weights()
     assert again.calibrations == verifier.calibrations
@@ -149,10 +149,10 @@ def test_tampered_weights_are_refused(verifier: Verifier, tmp_path: Path) -> Non
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(VerifierError, match="not those that were saved"):
+    with pytest.raises(VerifierError, match="not the file that was saved"):
         Verifier.load(tmp_path)
     facts = tmp_path / "verifier.json"
-    facts.write_text(facts.read_text().replace('"format": 2', '"format": 99'))
+    facts.write_text(facts.read_text().replace('"format": 3', '"format": 99'))
     with pytest.raises(VerifierError, match="has format 99"):
         Verifier.load(tmp_path)
     with pytest.raises(VerifierError, match="No readable verifier"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from test_decisions import POLICY, trials
 
 from siamese import scoring, training
 from siamese.calibration import calibrate
-from siamese.claims import ClaimsError, Picture, hash_claims, read_claims
+from siamese.claims import hash_claims, read_claims
 from siamese.config import ImagingSettings, NetworkSettings, ScoringSettings
 from siamese.errors import InputError
 from siamese.model import build_network
+from siamese.pictures import ManifestError, Picture
 from siamese.preparing import canvas_store, canvases_of, prepare_files
-from siamese.scoring import score_claims
+from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
 from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS, TableError, provenance_of
@@ -52,16 +54,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scored(root: Path, verifier: Verifier, store: Path) -> pd.DataFrame:
     claims = read_claims(root)
     hashes, _ = hash_claims(claims, root)
-    return score_claims(
-        claims,
-        hashes,
-        verifier,
-        store,
-        SETTINGS,
-        root=root,
-        model_version="test 1",
-        scored_at=datetime(2026, 1, 2, tzinfo=UTC),
-    )
+    ledger = Path(tempfile.mkdtemp(dir=store.parent))
+    batch = Batch(root, hashes, store, ledger, "test 1", datetime(2026, 1, 2, tzinfo=UTC))
+    return score_claims(claims, batch, verifier, SETTINGS)
 
 
 def test_every_claim_has_one_row_and_faults_their_reason(
@@ -306,18 +301,18 @@ def test_pages_and_every_kind_of_manifest(
 
 
 def test_folders_that_cannot_be_read_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ClaimsError, match="does not exist"):
+    with pytest.raises(ManifestError, match="does not exist"):
         read_claims(tmp_path / "nowhere")
-    with pytest.raises(ClaimsError, match="no claims in"):
+    with pytest.raises(ManifestError, match="no claims in"):
         read_claims(tmp_path)
-    with pytest.raises(ClaimsError, match=r"lacks the column.*reference"):
+    with pytest.raises(ManifestError, match=r"lacks the column.*reference"):
         read_claims(write_manifest(tmp_path, "claim_id,questioned\na,b\n"))
-    with pytest.raises(ClaimsError, match="no claims in"):
+    with pytest.raises(ManifestError, match="no claims in"):
         read_claims(write_manifest(tmp_path, "claim_id,questioned,reference\n"))
     (tmp_path / "claims.xlsx").write_bytes(b"no workbook")
-    with pytest.raises(ClaimsError, match=r"claims\.csv and claims\.xlsx"):
+    with pytest.raises(ManifestError, match=r"claims\.csv and claims\.xlsx"):
         read_claims(tmp_path)
-    with pytest.raises(ClaimsError, match=r"claims\.xlsx could not be read"):
+    with pytest.raises(ManifestError, match=r"claims\.xlsx could not be read"):
         read_claims(tmp_path / "claims.xlsx")
 
 
@@ -352,7 +347,7 @@ def test_shards_do_not_change_decisions(
     large = scored(example / "claims", verifier, tmp_path / "b")
     assert small["decision"].tolist() == large["decision"].tolist()
     assert np.allclose(small["distance"].dropna(), large["distance"].dropna(), atol=0.02)
-    kept = [scoring.embedding_store(tmp_path / name, verifier) for name in "ab"]
+    kept = [scoring.Stores.of(verifier, tmp_path / name).vectors for name in "ab"]
     ids = [hash_claims(read_claims(example / "claims"), example / "claims")[0].values()] * 2
     sizes = [len(store.get(list(wanted))) for store, wanted in zip(kept, ids, strict=True)]
     assert sizes[0] == sizes[1] > 20

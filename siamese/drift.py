@@ -1,0 +1,164 @@
+"""Does a batch look like what the verifier was calibrated on?
+
+Two-sample tests by the Kolmogorov-Smirnov distance D, the greatest gap between two cumulative
+distributions. Calibration signatures come in writers, so the usual p-value would call any batch
+strange; here D is held against what D is when calibration writers are drawn again (bootstrap
+over writers) and a batch of the same size is drawn from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from siamese.preparing import canvas_store
+from siamese.record import STATISTICS, Record, picture_facts
+from siamese.store import stack_canvases
+from siamese.trials import Trials
+from siamese.verifier import Verifier
+
+Floats = npt.NDArray[np.float64]
+
+#: Chance of one false alarm among all tests on a batch like the calibration data.
+LEVEL = 0.05
+_RESAMPLES = 400
+_MOST = 2000  # claims that are looked at
+_FEWEST = 20  # values below which a batch tells nothing
+_GRID = np.linspace(0, 2, 201)  # of distances
+_SHARES = np.array(
+    [(a, b, 20 - a - b) for a in range(21) for b in range(21 - a)], np.float64
+) / 20  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One test. ``distance`` is D in [0, 1]; ``p_value`` its chance without a shift.
+
+    ``alarm``: less likely than :data:`LEVEL` shared among all tests of the batch.
+    """
+
+    name: str
+    title: str
+    n: int
+    distance: float
+    p_value: float
+    alarm: bool
+
+
+def compare(
+    record: Record, n_references: int, distances: Floats, pictures: pd.DataFrame, seed: int
+) -> list[Shift]:
+    """Hold a batch against a record.
+
+    Parameters
+    ----------
+    distances : (N,) of claims with that number of references.
+    pictures : the :data:`siamese.record.STATISTICS` of the batch's questioned signatures.
+
+    Returns
+    -------
+    One shift for the distances and one for each statistic; none for what the record lacks or
+    the batch has too few of.
+    """
+    rng = np.random.default_rng((seed, 8))
+    found: list[tuple[str, str, int, float, float]] = []
+    trials = record.calibrated_with(n_references)
+    if trials is not None and len(distances) >= _FEWEST:
+        title = "distance to the references, against any mix of genuine and forged"
+        found.append(("distance", title, len(distances), *_distances(trials, distances, rng)))
+    writers = record.pictures["writer"].to_numpy(str)
+    for name, title in STATISTICS.items() if len(writers) and len(pictures) >= _FEWEST else ():
+        known = record.pictures[name].to_numpy(np.float64)
+        new = pictures[name].to_numpy(np.float64)
+        found.append((name, title, len(new), *_values(known, writers, new, rng)))
+    level = LEVEL / max(len(found), 1)
+    return [Shift(*one, alarm=one[-1] <= level) for one in found]
+
+
+def of_batch(decisions: pd.DataFrame, verifier: Verifier, store: Path, seed: int) -> list[Shift]:
+    """Hold a decisions table against the verifier's record.
+
+    Parameters
+    ----------
+    store : folder of the canvases. Of a large batch, a sample is looked at.
+    """
+    scored = decisions[decisions["distance"].notna()]
+    scored = scored.sample(min(len(scored), _MOST), random_state=seed)
+    usual = usual_references(scored)
+    distances = scored.loc[scored["n_references"] == usual, "distance"].to_numpy(np.float64)
+    size = verifier.imaging_settings
+    facts = canvas_store(store, size).get(scored["questioned_id"].tolist())
+    pictures = picture_facts(stack_canvases(facts, size.height, size.width), facts, facts.index)
+    return compare(verifier.record, usual, distances, pictures, seed)
+
+
+def usual_references(decisions: pd.DataFrame) -> int:
+    """The number of references that most claims have; 1 where none has any."""
+    compared = decisions.loc[decisions["n_references"] > 0, "n_references"]
+    return int(compared.mode().iloc[0]) if len(compared) else 1
+
+
+def _values(
+    known: Floats, writers: npt.NDArray[np.str_], new: Floats, rng: np.random.Generator
+) -> tuple[float, float]:
+    rows = _rows_by_writer(writers)
+
+    def resample() -> float:
+        drawn = known[_draw(rows, rng)]
+        return _ks(drawn, rng.choice(known, len(new)))
+
+    return _with_p_value(_ks(known, new), resample)
+
+
+def _distances(trials: Trials, new: Floats, rng: np.random.Generator) -> tuple[float, float]:
+    """D to the nearest mix of genuine, skilled and random trials: a batch's shares are unknown."""
+    kinds = [np.flatnonzero(trials.kind == kind) for kind in np.unique(trials.kind)]
+    rows = _rows_by_writer(trials.writer)
+    shares = _SHARES if len(kinds) == 3 else _SHARES[_SHARES[:, 2] == 0][:, :2]
+
+    def nearest(chosen: npt.NDArray[np.int64], batch: Floats) -> float:
+        counts = np.bincount(chosen, minlength=len(trials.kind)).astype(np.float64)
+        curves = np.stack([_cumulative(trials.distance[k], counts[k]) for k in kinds])
+        gaps = np.abs(shares @ curves - _cumulative(batch, np.ones(len(batch))))
+        return float(gaps.max(axis=1).min())
+
+    def resample() -> float:
+        batch = np.concatenate(
+            [rng.choice(trials.distance[k], -(-len(new) // len(kinds))) for k in kinds]
+        )
+        return nearest(_draw(rows, rng), batch)
+
+    everyone = np.arange(len(trials.kind))
+    return _with_p_value(nearest(everyone, new), resample)
+
+
+def _with_p_value(observed: float, resample: Callable[[], float]) -> tuple[float, float]:
+    drawn = np.array([resample() for _ in range(_RESAMPLES)])
+    return observed, float((1 + (drawn >= observed).sum()) / (1 + _RESAMPLES))
+
+
+def _rows_by_writer(writers: npt.NDArray[np.str_]) -> list[npt.NDArray[np.int64]]:
+    return [np.flatnonzero(writers == writer) for writer in np.unique(writers)]
+
+
+def _draw(rows: Sequence[npt.NDArray[np.int64]], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    return np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
+
+
+def _ks(a: Floats, b: Floats) -> float:
+    a, b = np.sort(a), np.sort(b)
+    both = np.concatenate([a, b])
+    gap = np.searchsorted(a, both, "right") / len(a) - np.searchsorted(b, both, "right") / len(b)
+    return float(np.abs(gap).max())
+
+
+def _cumulative(distances: Floats, weights: Floats) -> Floats:
+    """Share of the weight at or below each point of the grid."""
+    places = np.searchsorted(_GRID, distances, "left")
+    counts = np.bincount(places, weights=weights, minlength=len(_GRID) + 1)[: len(_GRID)]
+    return np.asarray(np.cumsum(counts) / max(weights.sum(), 1e-9))

@@ -1,0 +1,150 @@
+"""Pictures that people name: pages of files in a folder that nothing may leave, and manifests."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from siamese.errors import InputError
+from siamese.files import sha256_of, sha256_of_file
+from siamese.preparing import page_id
+from siamese.sources.listing import PICTURES
+
+#: Files that hold signatures: pictures, and the pages of PDF files.
+SCANS = PICTURES | {".pdf"}
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False),
+    ".parquet": pd.read_parquet,
+    ".xlsx": lambda path: pd.read_excel(path, dtype=str, keep_default_na=False),
+}
+
+
+class ManifestError(InputError):
+    """A manifest that cannot be read at all; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A page of a file; most files have one."""
+
+    path: Path
+    page: int = 1
+
+    def name(self, root: Path) -> str:
+        """As a manifest in ``root`` names it."""
+        relative = str(self.path.relative_to(root.resolve()))
+        return relative if self.page == 1 else f"{relative}#page={self.page}"
+
+
+def parse_page(name: str) -> tuple[str, int]:
+    """File name and page of a picture's name.
+
+    >>> parse_page("scan.pdf#page=2"), parse_page("scan#page=2.png")
+    (('scan.pdf', 2), ('scan#page=2.png', 1))
+    """
+    text, _, number = name.partition("#page=")
+    if number.isdecimal() and len(number) <= 6 and int(number):
+        return text, int(number)
+    return name, 1
+
+
+def inside(root: Path, name: str | Path) -> Picture | None:
+    """The picture, with links followed, when its path can be one and stays within the folder."""
+    text, page = parse_page(str(name))
+    try:
+        path = (root / text).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
+        return None
+    return Picture(path, page) if path.is_relative_to(root.resolve()) else None
+
+
+def expand(root: Path, name: str) -> list[Picture | None]:
+    """The picture itself or, of a folder, those in it; None for what leaves the root."""
+    picture = inside(root, name)
+    if picture is None or not picture.path.is_dir():
+        return [picture]
+    within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
+    return [inside(root, path) for path in within]
+
+
+def below(root: Path, folder: Path) -> list[Picture]:
+    """All pictures in a folder and its folders; links that leave the root are not among them."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
+    return [picture for path in paths if (picture := inside(root, path))]
+
+
+def is_there(picture: Picture) -> bool:
+    """Whether its file is there."""
+    try:
+        return picture.path.is_file()
+    except OSError:  # a name too long for the disk
+        return False
+
+
+def hash_pictures(pictures: Iterable[Picture]) -> dict[Picture, str]:
+    """The image id of each picture, from its file's content; each file is read once."""
+    pictures = list(pictures)
+    files: dict[Path, str] = {}
+    for path in dict.fromkeys(picture.path for picture in pictures):
+        try:
+            files[path] = sha256_of_file(path)
+        except OSError as error:
+            # The name of the failure stands in for the content; preparing it says the rest.
+            files[path] = sha256_of(f"unreadable {path} {error.strerror}".encode())
+    return {picture: page_id(files[picture.path], picture.page) for picture in pictures}
+
+
+def read_manifest(manifest: Path) -> pd.DataFrame:
+    """All cells as text, empty ones as empty text.
+
+    Raises
+    ------
+    ManifestError : it cannot be read.
+    """
+    reader = READERS.get(manifest.suffix.lower())
+    if reader is None:
+        raise ManifestError(f"{manifest} is not one of {', '.join(READERS)}.")
+    try:
+        table = reader(manifest).astype(object).fillna("").astype(str)
+    except ImportError as error:
+        raise ManifestError(f"Reading {manifest.name} needs: pip install openpyxl") from error
+    # A damaged workbook or Parquet file raises nearly anything in its reader.
+    except Exception as error:
+        raise ManifestError(f"{manifest} could not be read: {error}") from error
+    table.columns = table.columns.map(str)
+    return table
+
+
+def find_manifest(root: Path, stem: str) -> Path | None:
+    """The manifest of a folder, if it has one.
+
+    Raises
+    ------
+    ManifestError : it has several.
+    """
+    found = [root / f"{stem}{suffix}" for suffix in READERS]
+    found = [path for path in found if path.is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise ManifestError(f"{root} has {names}; name the one to be read, as in {found[0]}.")
+    return found[0] if found else None
+
+
+def need_pdf_reader(pictures: Iterable[Picture], root: Path) -> None:
+    """Refuse PDF files where nothing reads them.
+
+    Raises
+    ------
+    ManifestError : there are some, and pypdfium2 is not installed.
+    """
+    if importlib.util.find_spec("pypdfium2") is None and any(
+        picture.path.suffix.lower() == ".pdf" for picture in pictures
+    ):
+        raise ManifestError(
+            f"There are PDF files in {root}; reading them needs: pip install pypdfium2"
+        )

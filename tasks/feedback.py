@@ -1,0 +1,36 @@
+"""Feedback: analysts' verdicts, kept to recalibrate on and to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+
+from siamese import feedback as keeping
+from siamese.claims import hash_claims
+from siamese.config import Settings
+from siamese.verifier import Verifier
+from tasks.score import read_claims
+from tasks.stage import Output
+
+
+def feedback_folder(settings: Settings) -> Path:
+    """Where verdicts are kept."""
+    return settings.data_dir.resolve() / "feedback"
+
+
+@task(name="feedback")
+def feedback(settings: Settings, model: Output, claims_dir: Path, verdicts: Path) -> pd.DataFrame:
+    """One row a verdict, with its outcome; see :func:`siamese.feedback.keep`."""
+    said = keeping.read_verdicts(verdicts)
+    verifier = Verifier.load(model.path)
+    claims = read_claims(settings, verifier, claims_dir)
+    ids, _ = hash_claims(claims, claims_dir)
+    outcomes = keeping.keep(claims, ids, said, verifier.imaging_settings, feedback_folder(settings))
+    counts = outcomes["outcome"].value_counts()
+    told = ", ".join(f"{n} {name}" for name, n in counts.items())
+    get_run_logger().info(f"{len(outcomes):,} verdicts: {told}.")
+    create_markdown_artifact(markdown=f"## Feedback\n\n{told}\n", key="feedback")
+    return outcomes
