@@ -7,37 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_verifier import POLICY, small_verifier, trials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.calibration import CalibrationError, calibrate, p_genuine, policy_thresholds
-from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
+from siamese.config import PolicySettings
 from siamese.evaluation import Evaluation, evaluate
-from siamese.model import build_network
 from siamese.promotion import judge
 from siamese.trials import Trials
 from siamese.verifier import Verifier, VerifierError
-
-POLICY = PolicySettings(bootstrap=100)
-
-
-def trials(seed: int, shift: float = 0.5, writers: int = 12, each: int = 30) -> Trials:
-    """Genuine around 0.5, random around 1.4, skilled ``shift`` above genuine."""
-    rng = np.random.default_rng(seed)
-    distance, kind, writer = [], [], []
-    for w in range(writers):
-        own = rng.normal(0, 0.05)
-        for name, centre in (
-            ("genuine", 0.5),
-            ("skilled_forgery", 0.5 + shift),
-            ("random_forgery", 1.4),
-        ):
-            distance.append(np.clip(rng.normal(centre + own, 0.18, each), 0, 2))
-            kind += [name] * each
-            writer += [f"w{w}"] * each
-    flat = np.concatenate(distance)
-    questioned = np.array([f"q{i}" for i in range(len(flat))])
-    return Trials(1, flat, np.array(kind), np.array(writer), questioned, np.zeros(len(flat)))
 
 
 def test_nearer_means_likelier_and_bounded_by_what_was_seen() -> None:
@@ -123,15 +102,7 @@ def test_same_and_worse_are_not_promoted() -> None:
 
 @pytest.fixture
 def verifier() -> Verifier:
-    network = NetworkSettings(widths=(4, 8), embedding=8)
-    return Verifier(
-        build_network(network, 1).eval(),
-        network,
-        ImagingSettings(),
-        POLICY,
-        (calibrate(trials(1), POLICY),),
-        {"seed": 1},
-    )
+    return small_verifier()
 
 
 def test_verifier_round_trip(verifier: Verifier, tmp_path: Path) -> None:

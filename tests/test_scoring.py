@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from example_verifier import POLICY, small_verifier, trials
 from PIL import Image
-from test_decisions import POLICY, trials
 
 from siamese import scoring, training
 from siamese.calibration import calibrate
 from siamese.claims import hash_claims, read_claims
-from siamese.config import ImagingSettings, NetworkSettings, ScoringSettings
+from siamese.config import ScoringSettings
 from siamese.errors import InputError
-from siamese.model import build_network
 from siamese.pictures import ManifestError, Picture
 from siamese.preparing import canvas_store, canvases_of, prepare_files
 from siamese.scoring import Batch, score_claims
@@ -33,15 +32,7 @@ SETTINGS = ScoringSettings(shard=4, workers=1)
 
 @pytest.fixture(scope="module")
 def verifier() -> Verifier:
-    network = NetworkSettings(widths=(4, 8, 8), embedding=8)
-    return Verifier(
-        build_network(network, 1).eval(),
-        network,
-        ImagingSettings(),
-        POLICY,
-        (calibrate(trials(1), POLICY),),
-        {"seed": 1},
-    )
+    return small_verifier()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,157 @@
+"""What the report shows beyond decisions: where signatures differ, and whether a batch drifted."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from example_verifier import small_verifier, trials
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from siamese import drift
+from siamese.explaining import align, difference_maps, draw_maps, explain, overlay
+from siamese.model import to_input
+from siamese.pictures import Picture, hash_pictures
+from siamese.preparing import canvas_store, prepare_files
+from siamese.record import Record, picture_facts
+from siamese.sources import synthetic
+
+HEIGHT, WIDTH = 96, 192
+
+
+def stroke(seed: int) -> np.ndarray:
+    """Two crossing bars somewhere near the middle of a canvas."""
+    rng = np.random.default_rng(seed)
+    canvas = np.zeros((HEIGHT, WIDTH), np.uint8)
+    y, x = int(rng.integers(35, 55)), int(rng.integers(70, 110))
+    canvas[y : y + 4, x - 25 : x + 25] = 200
+    canvas[y - 15 : y + 15, x : x + 5] = 255
+    return canvas
+
+
+@given(st.integers(0, 100), st.integers(-15, 15), st.integers(-40, 40))
+@settings(max_examples=40, deadline=None)
+def test_a_moved_copy_is_moved_back(seed: int, down: int, right: int) -> None:
+    questioned = stroke(seed)
+    moved = np.roll(questioned, (down, right), (0, 1))
+    assert np.array_equal(align(moved[None], questioned[None])[0], questioned)
+
+
+def test_an_overlay_is_dark_where_both_have_ink_and_coloured_where_one_has() -> None:
+    both, only = np.zeros((2, 1, HEIGHT, WIDTH), np.uint8)
+    both[0, 40:44, 50:150] = 255
+    only[0] = both[0]
+    only[0, 40:80, 50:54] = 255
+    picture = overlay(both, only)[0]
+    dark, orange, paper = picture[41, 100].sum(), picture[70, 51], picture[5, 5]
+    assert dark < 150
+    assert orange[0] > 180 > orange[2] + 100
+    assert paper.tolist() == [255, 255, 255]
+
+
+def test_a_map_tells_what_erasing_would_do() -> None:
+    """Its sum over the ink is the slope of the distance as all ink fades."""
+    verifier = small_verifier()
+    questioned = np.stack([stroke(seed) for seed in range(5)])
+    references = verifier.embed(np.stack([stroke(seed) for seed in range(5, 10)]))
+    maps = difference_maps(verifier.network, questioned, references)
+    assert maps.shape == questioned.shape
+    assert (maps[questioned == 0] == 0).all()
+    inputs = to_input(torch.from_numpy(questioned))
+    target = torch.from_numpy(references)
+    with torch.no_grad():
+        fade = 1e-3
+        full, less = (
+            torch.linalg.vector_norm(verifier.network(inputs * share) - target, dim=1)
+            for share in (1.0, 1 - fade)
+        )
+    slope = ((full - less) / fade).numpy()
+    # Each pixel's effect is in up to 13 × 13 windows, and is counted where those lie on ink.
+    assert (np.sign(maps.sum((1, 2))) == np.sign(slope)).sum() >= 4
+    drawn = draw_maps(questioned, maps)
+    red = (drawn[..., 0] > 150) & (drawn[..., 1] < 60)
+    assert ((maps > 0)[red]).all()
+
+
+def test_reviewed_claims_are_explained_and_lost_pictures_left_out(tmp_path: Path) -> None:
+    synthetic.write_claims(tmp_path, seed=1, claims=3)
+    verifier = small_verifier()
+    files = [Picture(path) for path in sorted((tmp_path / "claims").glob("C-0001_*.png"))]
+    ids = list(hash_pictures(files).values())
+    prepare_files(
+        [(image_id, picture.path) for image_id, picture in zip(ids, files, strict=True)],
+        verifier.imaging_settings,
+        canvas_store(tmp_path / "store", verifier.imaging_settings),
+        workers=1,
+    )
+    decisions = pd.DataFrame(
+        {
+            "claim_id": ["a", "gone"],
+            "questioned_id": ids[:2],
+            "closest_reference_id": [ids[2], "f" * 64],
+        }
+    )
+    made = explain(decisions, verifier, tmp_path / "store")
+    assert made["claim_id"].tolist() == ["a"]
+    for column in ("overlay", "difference"):
+        picture = Image.open(io.BytesIO(made[column].iloc[0]))
+        assert (picture.format, picture.size) == ("WEBP", (WIDTH, HEIGHT))
+
+
+# --- drift -----------------------------------------------------------------------------------
+
+
+def pictures(seed: int, shift: float = 0.0) -> pd.DataFrame:
+    """Statistics of the pictures of twenty writers, who differ among themselves."""
+    rng = np.random.default_rng(seed)
+    centre = np.repeat(rng.normal(shift, 1, 20), 12)
+    values = {name: rng.normal(centre, 0.5) for name in drift.STATISTICS}
+    return pd.DataFrame({"writer": np.repeat([f"w{i}" for i in range(20)], 12), **values})
+
+
+def test_batches_like_the_calibration_data_raise_hardly_an_alarm() -> None:
+    alarms = []
+    for seed in range(20):
+        record = Record((trials(seed),), (), pictures(100 + seed))
+        batch = trials(50 + seed, writers=60).of("genuine", "skilled_forgery").distance[:400]
+        shifts = drift.compare(record, 1, batch, pictures(200 + seed), seed=1)
+        assert len(shifts) == 1 + len(drift.STATISTICS)
+        alarms += [shift.alarm for shift in shifts]
+    assert np.mean(alarms) < 0.05
+
+
+def test_another_scanner_and_other_distances_raise_one() -> None:
+    record = Record((trials(1),), (), pictures(1))
+    found = {
+        shift.name: shift
+        for shift in drift.compare(
+            record, 1, np.random.default_rng(1).normal(0.95, 0.02, 300), pictures(2, 3.0), seed=1
+        )
+    }
+    assert all(shift.alarm for shift in found.values())
+    assert found["width"].distance > 0.6
+    # A batch with hardly any forgery is no other population: any mix will do.
+    only_genuine = trials(1).of("genuine").distance
+    shifts = drift.compare(record, 1, only_genuine, pictures(1), seed=1)
+    assert not any(shift.alarm for shift in shifts)
+
+
+def test_a_handful_of_claims_tells_nothing() -> None:
+    record = Record((trials(1),), (), pictures(1))
+    assert drift.compare(record, 1, np.full(5, 1.9), pictures(2, 9.0)[:5], seed=1) == []
+
+
+def test_picture_facts_see_pen_and_shape() -> None:
+    thin, thick = np.zeros((2, HEIGHT, WIDTH), np.uint8)
+    thin[40:42, 20:170] = 255
+    thick[40:48, 20:170] = 255
+    facts = pd.DataFrame({"width": [1, 1], "height": [1, 1], "ink_fraction": [0.1, 0.1]})
+    found = picture_facts(np.stack([thin, thick]), facts, ["a", "a"])
+    assert found["stroke_width"].tolist() == sorted(found["stroke_width"])
+    assert found["stroke_width"].iloc[1] > 2 * found["stroke_width"].iloc[0]
+    assert found["aspect"].iloc[1] > found["aspect"].iloc[0]

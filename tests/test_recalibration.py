@@ -1,0 +1,200 @@
+"""A site's own labelled claims: verdicts kept, and thresholds fitted on few of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_verifier import POLICY, small_verifier, trials
+from PIL import Image
+
+from siamese.calibration import CalibrationError, calibrate
+from siamese.claims import hash_claims, read_claims
+from siamese.config import PolicySettings, TierSettings
+from siamese.errors import InputError
+from siamese.feedback import keep, read_verdicts
+from siamese.pictures import ManifestError
+from siamese.recalibration import label_of, recalibrate
+from siamese.record import Record
+from siamese.sources import manifest as training_manifest
+from siamese.tiers import Tiers
+from siamese.trials import Trials
+from siamese.verifier import Verifier, VerifierError
+
+
+def few(found: Trials, each: int, seed: int) -> Trials:
+    """Some genuine and as many skilled trials."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        rng.permutation(np.flatnonzero(found.kind == kind))[:each]
+        for kind in ("genuine", "skilled_forgery")
+    ]
+    return found.take(np.concatenate(rows))
+
+
+def test_few_labelled_claims_keep_the_policy_on_others() -> None:
+    """On average over forty draws of twenty and twenty from a site whose distances are other."""
+    home = calibrate(trials(1, shift=0.5), POLICY)
+    site = trials(3, shift=0.2, writers=60)
+    rates = []
+    for draw in range(40):
+        fitted = calibrate(few(site, 20, draw), POLICY)
+        others = site.of("skilled_forgery").distance
+        rates.append(((others <= home.accept_at).mean(), (others <= fitted.accept_at).mean()))
+    before, after = np.mean(rates, axis=0)
+    assert before > 3 * POLICY.max_far_skilled
+    assert after <= POLICY.max_far_skilled
+    assert np.mean([one <= POLICY.max_far_skilled for _, one in rates]) > 0.75
+
+
+def test_recalibration_says_what_it_changes_and_where_from() -> None:
+    home, site = trials(1, shift=0.5), few(trials(3, shift=0.25, writers=40), 25, 0)
+    verifier = replace(small_verifier(), record=Record((home,)))
+    made = recalibrate(verifier, [site], pd.DataFrame(), POLICY, seed=1)
+    assert made.verifier.network is verifier.network
+    assert made.verifier.calibrations != verifier.calibrations
+    assert made.before["policy_far_skilled"].value > made.after["policy_far_skilled"].value
+    assert made.after["policy_far_skilled"].n == 25
+    assert made.claims == 50
+
+
+def test_too_few_or_unlabelled_claims_are_refused(tmp_path: Path) -> None:
+    verifier = replace(small_verifier(), record=Record((trials(1),)))
+    with pytest.raises(CalibrationError, match="at least 10 genuine and 10 forged"):
+        recalibrate(verifier, [], pd.DataFrame(), POLICY, seed=1)
+    picture(tmp_path / "a" / "questioned.png", 1)
+    picture(tmp_path / "a" / "reference.png", 2)
+    with pytest.raises(InputError, match="Claim 'a' is not labelled"):
+        label_of(read_claims(tmp_path)[0])
+
+
+def test_with_hardly_any_forgeries_nothing_is_accepted() -> None:
+    made = calibrate(few(trials(1), 12, 0), PolicySettings(max_far_skilled=0.05))
+    assert set(made.decide(np.linspace(0, 2, 50))) <= {"review", "reject"}
+
+
+def test_a_policy_set_at_scoring_is_kept_on_the_record() -> None:
+    found = trials(1, shift=0.3)
+    verifier = replace(small_verifier(), record=Record((found,)))
+    strict = verifier.under(PolicySettings(max_far_skilled=0.01, max_frr=0.02)).calibration(1)
+    loose = verifier.under(PolicySettings(max_far_skilled=0.20, max_frr=0.20)).calibration(1)
+    assert strict.accept_at < loose.accept_at
+    assert strict.reject_at > loose.reject_at
+    assert (found.of("skilled_forgery").distance <= strict.accept_at).mean() <= 0.01
+    with pytest.raises(VerifierError, match="no record"):
+        small_verifier().under(PolicySettings(max_far_skilled=0.01))
+
+
+def test_tiers_go_by_the_amount_and_the_strictest_holds_where_there_is_none() -> None:
+    policy = PolicySettings(
+        amount_column="amount",
+        tiers=(
+            TierSettings(amount_from=1000, max_far_skilled=0.03, max_frr=0.05),
+            TierSettings(amount_from=20000, max_far_skilled=0.01, max_frr=0.05),
+        ),
+    )
+    verifier = replace(small_verifier(), record=Record((trials(1),)))
+    tiers = Tiers.of(replace(verifier, policy=policy))
+
+    def limit(amount: str) -> float:
+        return tiers.choose({"amount": amount})[0].policy.max_far_skilled
+
+    limits = [limit(amount) for amount in ("-5", "999.99", "1000", "19999", "1e6")]
+    assert limits == [0.05, 0.05, 0.03, 0.03, 0.01]
+    for unclear in ("", "12,000", "nan", "inf", "x"):
+        chosen, told = tiers.choose({"amount": unclear})
+        assert chosen.policy.max_far_skilled == 0.01
+        assert "is not a number" in told
+    with pytest.raises(ValueError, match="rising amount_from"):
+        PolicySettings(amount_column="a", tiers=policy.tiers[::-1])
+    with pytest.raises(ValueError, match="together or not at all"):
+        PolicySettings(tiers=policy.tiers)
+
+
+def test_a_record_is_saved_with_its_verifier(tmp_path: Path) -> None:
+    pictures = pd.DataFrame(
+        {"writer": ["a"], "width": 1.0, "height": 2.0, "ink_fraction": 0.1}
+    ).assign(stroke_width=3.0, aspect=0.5)
+    record = Record((trials(1), replace(trials(2), n_references=3)), (trials(3),), pictures)
+    replace(small_verifier(), record=record).save(tmp_path)
+    again = Verifier.load(tmp_path).record
+    assert [one.n_references for one in again.calibration] == [1, 3]
+    assert again.test[0].distance.tolist() == trials(3).distance.tolist()
+    assert again.calibration[1].kind.tolist() == trials(2).kind.tolist()
+    pd.testing.assert_frame_equal(again.pictures, pictures, check_dtype=False)
+
+
+# --- verdicts --------------------------------------------------------------------------------
+
+
+def picture(path: Path, seed: int) -> Path:
+    """Something like a signature."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    page = np.full((80, 200), 250, np.uint8)
+    for start in rng.integers(10, 60, 6):
+        page[start : start + 4, 20:180] = rng.integers(0, 120)
+    Image.fromarray(page).save(path)
+    return path
+
+
+@pytest.fixture
+def claims(tmp_path: Path) -> Path:
+    root = tmp_path / "claims"
+    for number, name in enumerate(("a", "b", "c", "=d")):
+        picture(root / name / "questioned.png", number)
+        picture(root / name / "reference_1.png", 100 + number // 2)
+    return root
+
+
+def kept(claims: Path, text: str, folder: Path) -> pd.DataFrame:
+    path = claims.parent / "verdicts.csv"
+    path.write_text(text)
+    found = read_claims(claims)
+    ids, _ = hash_claims(found, claims)
+    settings = small_verifier().imaging_settings
+    return keep(found, ids, read_verdicts(path), settings, folder)
+
+
+def test_verdicts_become_labelled_claims_and_a_training_source(
+    claims: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "feedback"
+    text = 'claim_id,verdict,questioned_id\na,genuine,\nb,forged,\n"\'=d",forged,\nz,forged,\n'
+    outcomes = kept(claims, text + f"c,genuine,{'0' * 64}\n", folder).set_index("claim_id")
+    assert outcomes["outcome"].to_dict() == {
+        "a": "kept", "b": "kept", "=d": "kept", "z": "unknown_claim", "c": "changed",
+    }  # fmt: skip
+    labelled = read_claims(folder)
+    assert [label_of(claim) for claim in labelled] == ["forged", "genuine", "forged"]
+    assert all(not claim.problem for claim in labelled)
+    signatures = training_manifest.read(folder / "signatures.csv").images
+    by_writer = pd.DataFrame([vars(one) for one in signatures]).groupby("writer")
+    assert sorted(by_writer.size()) == [2, 3]  # a and b have the same reference
+    assert sorted(by_writer["kind"].agg(sorted).tolist()) == [
+        ["genuine", "genuine", "skilled_forgery"],
+        ["genuine", "skilled_forgery"],
+    ]
+
+
+def test_a_later_verdict_replaces_an_earlier_one(claims: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "feedback"
+    kept(claims, "claim_id,verdict\na,genuine\nb,genuine\n", folder)
+    kept(claims, "claim_id,verdict\na,forged\n", folder)
+    labels = {c.claim_id[0]: label_of(c) for c in read_claims(folder)}
+    assert labels == {"a": "forged", "b": "genuine"}
+
+
+def test_files_that_hold_no_verdicts_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.csv"
+    with pytest.raises(ManifestError, match="does not exist"):
+        read_verdicts(path)
+    path.write_text("claim_id,decision\na,accept\n")
+    with pytest.raises(ManifestError, match=r"lacks the column\(s\) verdict"):
+        read_verdicts(path)
+    path.write_text("claim_id,verdict\na,genuine\nb,maybe\n")
+    with pytest.raises(ManifestError, match="row 3 has 'maybe'"):
+        read_verdicts(path)
