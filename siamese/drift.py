@@ -69,7 +69,7 @@ def compare(
     found: list[tuple[str, str, int, float, float]] = []
     trials = record.calibrated_with(n_references)
     if trials is not None and len(distances) >= _FEWEST:
-        title = "distance to the references, against any mix of genuine and forged"
+        title = "distance to the references (against any mix of genuine and forged)"
         found.append(("distance", title, len(distances), *_distances(trials, distances, rng)))
     writers = record.pictures["writer"].to_numpy(str)
     for name, title in STATISTICS.items() if len(writers) and len(pictures) >= _FEWEST else ():

@@ -13,12 +13,12 @@
     { name: "questioned_picture", title: "Questioned" },
     { name: "reference_picture", title: "Closest reference" },
     ...(explained ? [{ name: "overlay", title: "Where they differ" }] : []),
+    { name: "verdict", title: "Your verdict" },
     { name: "p_genuine", title: "P(genuine)", show: number(3), numeric: true },
     { name: "log10_lr", title: "log10 LR", show: number(2), numeric: true },
     { name: "distance", title: "Distance", show: number(3), numeric: true },
     { name: "n_references", title: "References", show: text, numeric: true },
     ...further.map((name) => ({ name, title: name, show: text })),
-    { name: "verdict", title: "Your verdict" },
   ];
   const $ = (id) => document.getElementById(id);
   // Riskiest first: what a person must look at is on top.
@@ -170,7 +170,10 @@
         const one = element("td", column.show(row[column.name]), column.numeric ? "number" : "");
         if (column.name === "claim_id") one.className = "id";
         if (column.name === "decision") one.className = `badge ${row.decision}`;
-        if (column.name === "reason") one.append(element("div", row.reason_detail ?? "", "small"));
+        if (column.name === "reason") {
+          one.className = "reason";
+          one.append(element("div", row.reason_detail ?? "", "small"));
+        }
         made.append(one);
       }
     }

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Literal
 
+import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from programs import SIAMESE, System, environment, free_port, serving
 
@@ -59,13 +62,99 @@ def test_report_opens_offline_filters_and_sorts(
     page.get_by_role("button", name="Distance").click()
     first = float(rows.first.locator("td.number").nth(2).inner_text())
     assert first == pytest.approx(decisions["distance"].max(), abs=0.001)
+    for name, least, most in (("high", -1, 0.1), ("middle", 0.1, 0.5), ("low", 0.5, 1)):
+        page.get_by_label("Risk").select_option(name)
+        expected = int(((decisions["p_genuine"] >= least) & (decisions["p_genuine"] < most)).sum())
+        assert page.locator("#shown").inner_text().startswith(f"{expected} of ")
+    page.get_by_label("Risk").select_option("")
+    page.get_by_role("button", name="amount").click()
+    amounts = [float(text) for text in rows.locator("td:last-child").all_inner_texts()]
+    assert amounts == sorted(amounts)
     page.get_by_label("Search").fill("C-0007")
     assert rows.count() == 1
-    widths = page.locator("#body img").evaluate_all("all => all.map(i => i.naturalWidth)")
+    widths = page.locator("#body .picture-cell img").evaluate_all(
+        "all => all.map(i => i.naturalWidth)"
+    )
     assert len(widths) == 2
     assert min(widths) > 20
     assert page.locator("figure svg").count() == 2
     assert seen == []
+
+
+def test_reviewed_claims_show_where_signatures_differ(
+    system: System, watched: tuple[Page, list[str]]
+) -> None:
+    page, seen = watched
+    page.goto(system.shown("Report").as_uri())
+    page.get_by_label("Decision").select_option("review")
+    rows = page.locator("#body tr")
+    pictures = page.locator("#body td.differ img")
+    assert pictures.count() == 2 * rows.count() > 0
+    pictures.last.scroll_into_view_if_needed()
+    assert pictures.last.evaluate("one => one.decode().then(() => one.naturalWidth)") == 192
+    page.get_by_label("Decision").select_option("accept")
+    assert pictures.count() == 0
+    assert seen == []
+
+
+def test_verdicts_by_keyboard_and_mouse_are_exported_and_read_back(
+    system: System, watched: tuple[Page, list[str]], prefect_server: str, tmp_path: Path
+) -> None:
+    page, seen = watched
+    page.goto(system.shown("Report").as_uri())
+    page.get_by_role("button", name="Claim").click()
+    page.keyboard.press("j")
+    page.keyboard.press("f")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("g")
+    page.get_by_label("Your verdict on claim C-0005").select_option("forged")
+    page.get_by_label("Your verdict on claim C-0006").select_option("forged")
+    page.get_by_label("Your verdict on claim C-0006").select_option("")
+    page.get_by_label("Your verdict", exact=True).select_option("given")
+    names = page.locator("#body td.id").all_inner_texts()
+    page.reload()  # what was said is still there
+    assert "(3)" in page.get_by_role("button", name="Export").inner_text()
+    with page.expect_download() as started:
+        page.keyboard.press("e")
+    path = tmp_path / "verdicts.csv"
+    started.value.save_as(path)
+    table = pd.read_csv(path)
+    assert table["claim_id"].tolist() == names == ["C-0002", "C-0004", "C-0005"]
+    assert table["verdict"].tolist() == ["forged", "genuine", "forged"]
+    claims = system.output_of("example_claims") / "claims"
+    done = system.run(
+        "feedback", claims, path, "--data-dir", tmp_path / "data", PREFECT_API_URL=prefect_server,
+        MLFLOW_TRACKING_URI=f"sqlite:///{system.data}/mlflow/mlflow.db",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "3 kept." in done.stdout
+    labelled = pd.read_csv(tmp_path / "data" / "feedback" / "claims.csv")
+    assert labelled.groupby("claim_id")["label"].first().tolist() == ["forged", "genuine", "forged"]
+    assert seen == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_has_no_serious_fault_of_accessibility(
+    system: System, watched: tuple[Page, list[str]], scheme: Literal["light", "dark"]
+) -> None:
+    page, _ = watched
+    page.emulate_media(color_scheme=scheme)
+    page.goto(system.shown("Report").as_uri())
+    for decision in ("", "review", "unusable"):
+        page.get_by_label("Decision").select_option(decision)
+        found = Axe().run(page).response["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert not serious, [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
+
+
+def test_all_claims_are_printed(system: System, watched: tuple[Page, list[str]]) -> None:
+    page, _ = watched
+    page.goto(system.shown("Report").as_uri())
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#body tr").count() == 67
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#body tr").count() == 50
 
 
 def test_registry_shows_in_the_mlflow_ui(system: System, browser: Browser) -> None:
