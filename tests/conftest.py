@@ -56,6 +56,10 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    """The demo's folder; of an earlier run, where KEPT_SYSTEM names it (while writing a test)."""
+    if kept := os.environ.get("KEPT_SYSTEM"):
+        folder = Path(kept)
+        return System(folder, folder / "prefect", (folder / "demo.log").read_text(), 0)
     folder = tmp_path_factory.mktemp("system")
     done = siamese("demo", home=folder / "prefect", cwd=folder, timeout=1500)
     return System(folder, folder / "prefect", done.stdout, done.returncode)
