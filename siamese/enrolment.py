@@ -34,7 +34,7 @@ ENROLLED_SCHEMA = pa.schema(
         ("writer_id", pa.string()),
         ("name", pa.string()),
         *CANVAS_SCHEMA,
-        ("enrolled_at", pa.timestamp("s", "UTC")),
+        ("enrolled_at", pa.timestamp("us", "UTC")),
     ]
 )
 

@@ -174,7 +174,7 @@ def _decided(claim: Claim, known: pd.DataFrame, batch: Batch, tiers: Tiers) -> d
         "closest_reference_id": str(closest.name) if closest is not None else "",
         "model_version": batch.model_version,
         "threshold_policy": str(verifier.policy),
-        "scored_at": batch.scored_at,
+        "scored_at": batch.scored_at.replace(microsecond=0),
         **claim.further,
     }
 

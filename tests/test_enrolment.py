@@ -19,7 +19,7 @@ from siamese.pictures import ManifestError
 from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 @pytest.fixture
