@@ -84,7 +84,7 @@
   }
 
   const heads = columns.map((column) => {
-    const head = element("th");
+    const head = element("th", undefined, column.numeric ? "number" : "");
     head.scope = "col";
     if (!column.show) {
       head.textContent = column.title;

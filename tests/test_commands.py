@@ -103,7 +103,21 @@ def test_faults_inside_a_flow_are_one_sentence_too(
 
 @pytest.mark.parametrize(
     "command",
-    ["", "demo", "prepare", "train", "retrain", "score", "report", "ui", "serve", "doctor"],
+    [
+        "",
+        "demo",
+        "prepare",
+        "train",
+        "retrain",
+        "score",
+        "report",
+        "enroll",
+        "feedback",
+        "recalibrate",
+        "ui",
+        "serve",
+        "doctor",
+    ],  # fmt: skip
 )
 def test_help_of_every_command(command: str, tmp_path: Path) -> None:
     done = siamese(*command.split(), "--help", home=tmp_path, cwd=tmp_path)
