@@ -117,7 +117,7 @@ def test_faults_inside_a_flow_are_one_sentence_too(
         "ui",
         "serve",
         "doctor",
-    ],  # fmt: skip
+    ],
 )
 def test_help_of_every_command(command: str, tmp_path: Path) -> None:
     done = siamese(*command.split(), "--help", home=tmp_path, cwd=tmp_path)
