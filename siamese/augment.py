@@ -1,6 +1,7 @@
 """Augmentation of a batch of canvases, on the device, with no loop over images.
 
-Mild by design: a signature's slant, size and pen may vary, its shape may not. No flips.
+Two kinds: :func:`invent_writers` makes other hands of those in the batch, and :func:`augment`
+varies each signature as one hand, pen and scanner do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,57 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def invent_writers(
+    canvases: Tensor, writers: Tensor, generator: torch.Generator, share: float
+) -> Tensor:
+    """Make new writers of some: all images of one are warped alike, and strongly.
+
+    Mirrored, turned, stretched, slanted and bent, a signature is another's, while the genuine
+    ones and the forgeries of it still differ as they did: a set of few writers trains on many.
+
+    Parameters
+    ----------
+    canvases : (B, 1, H, W) in [0, 1], ink bright on 0.
+    writers : (B,) integer, whose each is.
+    generator : of the canvases' device; the same seed gives the same result.
+    share : of the writers that are warped, in [0, 1].
+
+    Returns
+    -------
+    Same shape and range.
+    """
+    names, place = torch.unique(writers, return_inverse=True)
+    n, height, width = len(names), canvases.shape[2], canvases.shape[3]
+
+    def uniform(low: float, high: float) -> Tensor:
+        return _uniform(n, low, high, canvases, generator)
+
+    size, stretch = uniform(0.85, 1.1), torch.exp(uniform(-0.35, 0.35)).sqrt()
+    grid = F.affine_grid(
+        _affine_matrix(
+            angle=uniform(-20, 20) * (math.pi / 180),
+            shear=uniform(-0.4, 0.4),
+            # A negative scale mirrors.
+            scale_x=stretch / size * torch.where(uniform(0, 1) < 0.5, -1.0, 1.0),
+            scale_y=1 / (size * stretch) * torch.where(uniform(0, 1) < 0.5, -1.0, 1.0),
+            aspect=height / width,
+        ),
+        [n, 1, height, width],
+        align_corners=False,
+    )
+    knots = torch.rand(n, 2, 3, 5, generator=generator, device=canvases.device) * 2 - 1
+    bend = F.interpolate(0.1 * knots, (height, width), mode="bicubic", align_corners=True)
+    still = torch.eye(2, 3, device=canvases.device).expand(n, 2, 3)
+    unmoved = F.affine_grid(still, [n, 1, height, width], align_corners=False)
+    chosen = (uniform(0, 1) < share)[:, None, None, None]
+    grid = torch.where(chosen, grid + bend.permute(0, 2, 3, 1), unmoved)
+    return F.grid_sample(canvases, grid[place], align_corners=False)
+
+
 def augment(canvases: Tensor, generator: torch.Generator) -> Tensor:
     """Randomly distort each image: affine, stroke thickness, resolution, ink.
+
+    Mild by design: a signature's slant, size and pen may vary, its shape may not. No flips.
 
     Parameters
     ----------
@@ -34,6 +84,19 @@ def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Gen
     return torch.rand(n, generator=generator, device=like.device) * (high - low) + low
 
 
+def _affine_matrix(
+    *, angle: Tensor, shear: Tensor, scale_x: Tensor, scale_y: Tensor, aspect: float
+) -> Tensor:
+    """Matrices (N, 2, 3) for ``affine_grid``, with no shift; scales are those of the grid."""
+    theta = torch.zeros(len(angle), 2, 3, device=angle.device)
+    cos, sin = angle.cos(), angle.sin()
+    theta[:, 0, 0] = cos * scale_x
+    theta[:, 0, 1] = (sin + shear) * scale_x * aspect
+    theta[:, 1, 0] = -sin * scale_y / aspect
+    theta[:, 1, 1] = cos * scale_y
+    return theta
+
+
 def _affine(x: Tensor, generator: torch.Generator) -> Tensor:
     """Rotate ±8°, scale 0.81-1.17 in each direction, shear ±0.15, shift 4 %."""
     n, _, height, width = x.shape
@@ -41,15 +104,14 @@ def _affine(x: Tensor, generator: torch.Generator) -> Tensor:
     shear = _uniform(n, -0.15, 0.15, x, generator)
     size = _uniform(n, 0.88, 1.08, x, generator)
     stretch = _uniform(n, -0.08, 0.08, x, generator)
-    scale_x, scale_y = 1 / (size * (1 + stretch)), 1 / (size * (1 - stretch))
-    aspect = height / width
-    cos, sin = angle.cos(), angle.sin()
-    theta = torch.zeros(n, 2, 3, device=x.device)
-    theta[:, 0, 0] = cos * scale_x
-    theta[:, 0, 1] = (sin + shear) * scale_x * aspect
+    theta = _affine_matrix(
+        angle=angle,
+        shear=shear,
+        scale_x=1 / (size * (1 + stretch)),
+        scale_y=1 / (size * (1 - stretch)),
+        aspect=height / width,
+    )
     theta[:, 0, 2] = _uniform(n, -0.08, 0.08, x, generator)
-    theta[:, 1, 0] = -sin * scale_y / aspect
-    theta[:, 1, 1] = cos * scale_y
     theta[:, 1, 2] = _uniform(n, -0.08, 0.08, x, generator)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from siamese.augment import augment
+from siamese.augment import augment, invent_writers
 from siamese.config import NetworkSettings, TrainingSettings
 from siamese.files import replace_file
 from siamese.loss import batch_contrastive, pairwise_distance
@@ -189,8 +189,10 @@ class _Run:
     def learn(self, canvases: Tensor, writers: Tensor, genuine: Tensor, step: int) -> Tensor:
         """One optimiser step; returns the loss and its three terms on the CPU."""
         inputs = to_input(canvases)
+        generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
+        if share := self.settings.invented_writers:
+            inputs = invent_writers(inputs, writers, generator, share)
         if self.settings.augment:
-            generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
             inputs = augment(inputs, generator)
         with autocast(self.device):
             embeddings = self.network(inputs)
