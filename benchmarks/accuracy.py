@@ -1,0 +1,334 @@
+"""Accuracy on writers never seen: ours, its parts taken out in turn, and two baselines.
+
+    python benchmarks/accuracy.py [--steps 700] [--only NAME ...]
+
+Trains each row on Dutch writers 001-040 (Kaggle copy) and Hindi writers 001-072 (BHSig260),
+selects and calibrates on Dutch 041-048 and Hindi 073-080, and measures all on the same pairs of
+Dutch 049-069 and Hindi 081-100. Rows that are in docs/accuracy.json already are kept, so that a
+run that was stopped goes on; --only does some of them, again. Writes docs/accuracy.md, .json and
+.png. Signatures are read from ../shared/data, or the folder that SIGNATURE_DATA names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import baselines
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from accuracy_page import write_page
+
+from siamese import imaging, training
+from siamese.calibration import calibrate
+from siamese.config import (
+    ImagingSettings,
+    NetworkSettings,
+    PairSettings,
+    PolicySettings,
+    TrainingSettings,
+)
+from siamese.evaluation import evaluate
+from siamese.loss import ContrastiveTerms, pair_loss
+from siamese.pairs import build_pairs
+from siamese.pictures import Picture, hash_pictures
+from siamese.preparing import canvas_store, prepare_files
+from siamese.sources import kaggle, layouts
+from siamese.splitting import parse_writers
+from siamese.store import stack_canvases
+from siamese.training import SignatureSet
+from siamese.trials import Trials, fused_trials, pair_distances, single_trials
+
+SEED = 2011
+SHARED = Path(os.environ.get("SIGNATURE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+ROOT = Path(__file__).parents[1]
+SPLITS = {
+    "train": {"dutch": "001-040", "hindi": "001-072"},
+    "calibration": {"dutch": "041-048", "hindi": "073-080"},
+    "test": {"dutch": "049-069", "hindi": "081-100"},
+}
+Canvases = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+#: Canvases (N, H, W) to vectors (N, E).
+Embed = Callable[[Canvases], Floats]
+
+
+class Data:
+    """All signatures, on canvases as ours are made, or with some of that left out."""
+
+    def __init__(self, store: Path) -> None:
+        self.settings = ImagingSettings()
+        tables = []
+        for source, listing in (
+            ("dutch", kaggle.read(SHARED / "kaggle-signature-verification" / "sign_data")),
+            ("hindi", layouts.read_bhsig260(SHARED / "BHSig260" / "Hindi")),
+        ):
+            table = pd.DataFrame([vars(image) for image in listing.images])
+            table = table[table["part"] != "test"]  # a copy of what is in train
+            table["path"] = [str(listing.root / path) for path in table["path"]]
+            tables.append(table.assign(source=source))
+        images = pd.concat(tables, ignore_index=True)
+        ids = hash_pictures(Picture(Path(path)) for path in images["path"])
+        images["image_id"] = [ids[Picture(Path(path))] for path in images["path"]]
+        images = images.drop_duplicates("image_id")
+        files = [(row.image_id, Path(row.path)) for row in images.itertuples()]
+        facts = prepare_files(files, self.settings, canvas_store(store, self.settings))
+        facts = facts.loc[images["image_id"]]
+        images["quality"] = facts["quality"].to_numpy()
+        images["perceptual_hash"] = facts["perceptual_hash"].to_numpy()
+        images["split"] = ""
+        for split, ranges in SPLITS.items():
+            for source, text in ranges.items():
+                names = parse_writers(text)
+                mine = (images["source"] == source) & images["writer"].isin(names)
+                images.loc[mine, "split"] = split
+        images["writer"] = images["source"] + ":" + images["writer"]
+        good = (images["split"] != "") & images["quality"].isin(imaging.USABLE)
+        self.images = images[good].reset_index(drop=True)
+        size = self.settings
+        self.ours: Canvases = stack_canvases(
+            facts.loc[self.images["image_id"]], size.height, size.width
+        )
+
+    @cached_property
+    def with_paper(self) -> Canvases:
+        """The same ink boxes with the paper left in: the grey picture, inverted."""
+        return np.stack([self._placed(path, paper=True) for path in self.images["path"]])
+
+    @cached_property
+    def unscaled(self) -> Canvases:
+        """Ink alone, but the whole picture squeezed onto the canvas, as baselines do."""
+        return np.stack([self._placed(path, paper=False) for path in self.images["path"]])
+
+    def _placed(self, path: str, *, paper: bool) -> imaging.Grey:
+        grey = imaging.shrink(imaging.decode(Path(path).read_bytes(), self.settings))
+        ink = imaging.remove_specks(imaging.lift_ink(grey))
+        if paper:
+            rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+            box = (255 - grey)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            return imaging.place_on_canvas(np.maximum(box, 1), self.settings)
+        small = baselines.resized(
+            imaging.level_ink(ink)[None], self.settings.height, self.settings.width
+        )
+        return (small[0, 0] * 255).round().byte().numpy()
+
+    def pairs(self, split: str, settings: PairSettings) -> pd.DataFrame:
+        """Pairs of each source by itself: a random forgery is by a writer of the same source."""
+        mine = self.images[self.images["split"] == split]
+        made = [build_pairs(part, settings, SEED) for _, part in mine.groupby("source")]
+        return pd.concat(made, ignore_index=True)
+
+    def signatures(self, split: str, canvases: Canvases) -> SignatureSet:
+        rows = np.flatnonzero(self.images["split"] == split)
+        mine = self.images.iloc[rows]
+        return SignatureSet(
+            canvases[rows],
+            mine["writer"].to_numpy(str),
+            (mine["kind"] == "genuine").to_numpy(),
+            mine["image_id"].to_numpy(str),
+        )
+
+
+# --- what is trained -------------------------------------------------------------------------
+
+
+def ours(data: Data, canvases: Canvases, steps: int, **changes: Any) -> Embed:
+    """Ours, with some settings changed."""
+    settings = TrainingSettings(**{"steps": steps, "evaluate_every": max(steps // 5, 1), **changes})
+    made = training.train(
+        data.signatures("train", canvases),
+        data.signatures("calibration", canvases),
+        NetworkSettings(),
+        settings,
+        SEED,
+        on_epoch=lambda epoch: print(f"  step {epoch.step}: {epoch.selection:.3f}", flush=True),
+    )
+    return lambda some: training.embed(made.network, some)
+
+
+def disjoint_pairs(
+    embeddings: torch.Tensor,
+    writers: torch.Tensor,
+    genuine: torch.Tensor,
+    *,
+    margin_genuine: float,
+    margin_forgery: float,
+    **weights: float,
+) -> ContrastiveTerms:
+    """The loss on pairs that share no image, as when pairs are drawn and not images.
+
+    Of two writers in turn: a genuine pair of the first, a random pair of both, a skilled pair
+    of the second.
+    """
+    del weights
+    groups = [
+        torch.nonzero(writers == writer)[:, 0] for writer in torch.unique_consecutive(writers)
+    ]
+    kinds: list[list[torch.Tensor]] = [[], [], []]
+    for first, second in zip(groups[::2], groups[1::2], strict=False):
+        own, other = first[genuine[first]], second[genuine[second]]
+        kinds[0].append(own[:2])
+        kinds[1].append(torch.stack([own[2], other[0]]))
+        kinds[2].append(torch.stack([other[1], second[~genuine[second]][0]]))
+    terms = []
+    for label, pairs in zip((1.0, 0.0, 0.0), kinds, strict=True):
+        left, right = embeddings[torch.stack(pairs)].unbind(1)
+        distance = (left - right).square().sum(1).clamp(min=1e-8).sqrt()
+        losses = pair_loss(
+            distance, torch.full_like(distance, label), margin_genuine, margin_forgery
+        )
+        terms.append(losses.sum() / (losses > 0).sum().clamp(min=1))
+    return ContrastiveTerms(sum(terms[1:], terms[0]), *(term.detach() for term in terms))
+
+
+def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:
+    """The notebook's network and recipe, on 1,500 pairs for each of its 9 epochs."""
+    del steps
+    inputs = baselines.resized(canvases, 100, 100)
+    network = baselines.NotebookNet()
+    rows, labels = _training_pairs(data, 1500)
+    baselines.train_on_pairs(
+        network, inputs, rows, labels,
+        lambda net: torch.optim.RMSprop(net.parameters(), lr=1e-4, alpha=0.99, eps=1e-8,
+                                        weight_decay=5e-4, momentum=0.9),
+        margin=1.5, epochs=9, batch=64, seed=SEED,
+    )  # fmt: skip
+    return lambda some: baselines.embed_with(network, baselines.resized(some, 100, 100))
+
+
+def signet(data: Data, canvases: Canvases, steps: int) -> Embed:
+    """A SigNet-like network, on as many pictures as ours sees in half its steps."""
+    inputs = baselines.resized(canvases, 155, 220)
+    network = baselines.SigNetLike()
+    rows, labels = _training_pairs(data, steps * 20)
+    baselines.train_on_pairs(
+        network, inputs, rows, labels,
+        lambda net: torch.optim.RMSprop(net.parameters(), lr=1e-4, weight_decay=5e-4),
+        margin=1.0, epochs=1, batch=32, seed=SEED,
+    )  # fmt: skip
+    return lambda some: baselines.embed_with(network, baselines.resized(some, 155, 220))
+
+
+def _training_pairs(data: Data, most: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Genuine and skilled pairs in equal number, as places among the images."""
+    pairs = data.pairs("train", PairSettings(max_genuine=200, max_skilled=200, max_random=1))
+    pairs = pairs[pairs["kind"] != "random_forgery"]
+    pairs = pairs.groupby("label").sample(most // 2, random_state=SEED)
+    place = {image_id: i for i, image_id in enumerate(data.images["image_id"])}
+    rows = pairs[["reference_id", "questioned_id"]].map(place.__getitem__).to_numpy(np.int64)
+    return rows, pairs["label"].to_numpy(np.int64)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: how canvases are made, how it is trained, how it fuses."""
+
+    title: str
+    train: Callable[[Data, Canvases, int], Embed]
+    canvases: str = "ours"
+    spread: bool = True
+
+
+def _without(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
+    return lambda data, canvases, steps: ours(data, canvases, steps, **changes)
+
+
+def _one_pair_an_image(data: Data, canvases: Canvases, steps: int) -> Embed:
+    with mock.patch.object(training, "batch_contrastive", disjoint_pairs):
+        return ours(data, canvases, steps)
+
+
+ROWS: Mapping[str, Row] = {
+    "notebook": Row("(a) the notebook's network and recipe, paper left in", notebook, "with_paper",
+                    spread=False),
+    "notebook_clean": Row("(a) the same on our canvases", notebook, spread=False),
+    "signet": Row("(b) SigNet-like, on our canvases", signet, spread=False),
+    "ours": Row("(c) ours", ours),
+    "ours_paper": Row("(c) ours with the paper left in (a leak)", ours, "with_paper"),
+    "pairs": Row("(d) ours, each image in one pair of a batch", _one_pair_an_image),
+    "single_margin": Row("(d) ours, one margin", _without(margin_genuine=0.0)),
+    "no_random": Row("(d) ours, no random negatives", _without(random_weight=0.0)),
+    "no_augment": Row("(d) ours, no augmentation", _without(augment=False)),
+    "no_invented": Row("(d) ours, no invented writers", _without(invented_writers=0.0)),
+    "unscaled": Row("(d) ours, no scale normalisation", ours, "unscaled"),
+}  # fmt: skip
+
+
+# --- what is measured ------------------------------------------------------------------------
+
+
+def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str, Any]:
+    """Figures by source: with one reference, with five, and on the anchor's mixed pairs."""
+    ids = data.images["image_id"].to_numpy(str)
+    vectors = embed(canvases)
+    policy = PolicySettings(bootstrap=300)
+
+    def trials(split: str, n: int, settings: PairSettings, source: str) -> Trials:
+        pairs = data.pairs(split, settings)
+        pairs = pairs[pairs["writer"].str.startswith(f"{source}:")]
+        if n == 1:
+            return single_trials(pairs, pair_distances(pairs, ids, vectors))
+        return fused_trials(pairs, ids, vectors, n, SEED)
+
+    def pooled(n: int) -> Trials:
+        both = [trials("calibration", n, PairSettings(), s).to_frame() for s in SPLITS["test"]]
+        return Trials.from_frame(pd.concat(both))
+
+    calibrations = {n: calibrate(pooled(n), policy) for n in (1, 5)}
+    anchor = PairSettings(max_genuine=40, max_skilled=20, max_random=20)
+    found: dict[str, Any] = {}
+    for source in SPLITS["test"]:
+        for n, calibration in calibrations.items():
+            one = evaluate(trials("test", n, PairSettings(), source), calibration, policy, SEED)
+            found[f"{source} {n}"] = one.to_dict()
+        mixed = evaluate(trials("test", 1, anchor, source), calibrations[1], policy, SEED)
+        found[f"{source} mixed"] = mixed.to_dict()
+        if row.spread:
+            with mock.patch("siamese.trials.fuse", lambda gaps, spread: gaps.mean(axis=-1)):
+                mean = trials("test", 5, PairSettings(), source)
+            found[f"{source} 5 mean"] = evaluate(mean, calibrations[5], policy, SEED).to_dict()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--steps", type=int, default=700, help="of each of ours")
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), help="these rows, again")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the results")
+    arguments = parser.parse_args()
+    path = arguments.out / "accuracy.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    rows = known.get("rows", {}) if known.get("steps") == arguments.steps else {}
+    data = Data(ROOT / "data" / "store")
+    for name, row in ROWS.items():
+        if name in rows and name not in (arguments.only or ()):
+            continue
+        if arguments.only and name not in arguments.only:
+            continue
+        print(row.title, flush=True)
+        canvases = getattr(data, row.canvases)
+        began = time.monotonic()
+        embed = row.train(data, canvases, arguments.steps)
+        minutes = (time.monotonic() - began) / 60
+        rows[name] = {"title": row.title, "minutes": round(minutes, 1),
+                      "figures": measure(data, canvases, row, embed)}  # fmt: skip
+        everything = {"steps": arguments.steps, "seed": SEED, "splits": SPLITS,
+                      "rows": {key: rows[key] for key in ROWS if key in rows}}  # fmt: skip
+        arguments.out.mkdir(exist_ok=True)
+        path.write_text(json.dumps(everything) + "\n")
+        write_page(everything, arguments.out)
+    print((arguments.out / "accuracy.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
