@@ -22,6 +22,7 @@ from flows.console import (
 )
 from flows.options import Config, DataDir, Set
 from siamese.errors import InputError
+from siamese.files import read_json
 
 app = typer.Typer()
 
@@ -46,11 +47,10 @@ def score(
     """
     settings = read_settings(config, set_, data_dir)
     from siamese.claims import read_claims
-    from siamese.enrolment import enrolled_writers, enrolment_store
+    from siamese.enrolment import read_enrolment
 
-    enrolled = enrolled_writers(enrolment_store(settings.data_dir / "store", settings.imaging))
     try:
-        found = read_claims(claims_dir, enrolled)
+        found = read_claims(claims_dir, read_enrolment(settings.data_dir / "enrolled").writers)
     except InputError as error:
         stop(str(error), BAD_INPUT)
     wrong = show_claims(found, claims_dir)
@@ -147,6 +147,8 @@ def recalibrate(
 ) -> None:
     """Fit the champion's thresholds on your own labelled claims, as a new champion.
 
+    Exit code 3: some labelled claims could not be used.
+
     Some twenty genuine and twenty forged claims are enough; the network stays as it is. Says
     what the policy did on them before, and does now on claims it was not fitted on.
     """
@@ -159,3 +161,5 @@ def recalibrate(
     made = run_flow(recalibrate_champion, settings, labelled)
     out.print(f"\n{(made.path / 'summary.md').read_text()}")
     show_model(settings, made.path)
+    if read_json(made.path / "registered.json")["left_out"]:
+        raise typer.Exit(SOME_UNUSABLE)

@@ -1,4 +1,4 @@
-"""Reference signatures of writers, enrolled for the champion.
+"""Reference signatures of writers, enrolled.
 
 Annotations stay as they are, for Prefect; see ``nightly_retrain``.
 """
@@ -9,11 +9,10 @@ import pandas as pd
 from prefect import flow
 
 from siamese.config import Settings
-from tasks.champion import fetch_model
 from tasks.enrol import enrol
 
 
 @flow(name="enrol-references")
 def enrol_references(settings: Settings, references_dir: Path) -> pd.DataFrame:
     """Keep each writer's references, so that later claims need no picture of them."""
-    return enrol(settings, fetch_model(settings), references_dir)
+    return enrol(settings, references_dir)

@@ -6,11 +6,10 @@ import pandas as pd
 from prefect import flow
 
 from siamese.config import Settings
-from tasks.champion import fetch_model
 from tasks.feedback import feedback
 
 
 @flow(name="keep-feedback")
 def keep_feedback(settings: Settings, claims_dir: Path, verdicts: Path) -> pd.DataFrame:
     """Keep labelled claims, and the same signatures as a training source."""
-    return feedback(settings, fetch_model(settings), claims_dir, verdicts)
+    return feedback(settings, claims_dir, verdicts)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from siamese.files import fingerprint
+from siamese.files import fingerprint, shown
 from siamese.pictures import (
     ManifestError,
     Picture,
@@ -26,6 +26,7 @@ from siamese.pictures import (
     find_manifest,
     hash_pictures,
     inside,
+    is_folder,
     is_there,
     need_pdf_reader,
     read_manifest,
@@ -36,6 +37,7 @@ from siamese.tables import CLAIM_DECISIONS
 Enrolled = Mapping[str, Sequence[str]]
 
 _OURS = ("claim_id", "questioned", "reference")
+_NO_ID = "(no id, row"
 #: Names of the decisions table, which a manifest's own columns may not take.
 RESERVED = tuple(CLAIM_DECISIONS.schema.names)
 
@@ -55,6 +57,11 @@ class Claim:
     detail: str = ""
     further: dict[str, str] = field(default_factory=dict)
     enrolled: tuple[str, ...] = ()
+
+    @property
+    def writer(self) -> str:
+        """Whose references are enrolled, as the column ``writer_id`` names them."""
+        return self.further.get("writer_id", "").strip()
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -107,7 +114,7 @@ def _from_folders(root: Path) -> list[Claim]:
     claims = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         questioned, references = _pictures_of(root, folder)
-        claims.append(_checked(folder.name, questioned, references, {}, (), ""))
+        claims.append(_checked(shown(folder.name), questioned, references, {}, (), ""))
     return claims
 
 
@@ -126,6 +133,8 @@ def _from_manifest(manifest: Path, root: Path, enrolled: Enrolled) -> list[Claim
     # A column named like one of ours is kept, under a name that cannot pass for ours.
     table = table.rename(columns={name: f"manifest_{name}" for name in set(RESERVED) - set(_OURS)})
     table["claim_id"] = table["claim_id"].str.strip()
+    nameless = table["claim_id"] == ""
+    table.loc[nameless, "claim_id"] = [f"{_NO_ID} {row + 2})" for row in table.index[nameless]]
     claims = [
         _claim(str(claim_id), rows, root, enrolled)
         for claim_id, rows in table.groupby("claim_id", sort=True)
@@ -137,7 +146,7 @@ def _with_our_columns(table: pd.DataFrame, manifest: Path, root: Path) -> pd.Dat
     """The table with all of our columns, those that folders or enrolment stand in for empty."""
     missing = [name for name in _OURS if name not in table.columns]
     stand_in = "claim_id" in table.columns and any(
-        (root / name).is_dir() for name in table["claim_id"].str.strip() if _plain(name)
+        is_folder(root / name) for name in table["claim_id"].str.strip() if _plain(name)
     )
     if "writer_id" in table.columns and missing == ["reference"]:
         stand_in = True
@@ -156,15 +165,20 @@ def _plain(name: str) -> bool:
 
 
 def _claim(name: str, rows: pd.DataFrame, root: Path, enrolled: Enrolled) -> Claim:
-    further = {str(c): str(rows.iloc[0][c]) for c in rows.columns if c not in _OURS}
+    # Rows that differ keep all that they say: two amounts are no number, two labels no label.
+    further = {
+        str(c): "; ".join(value for value in rows[c].unique() if value)
+        for c in rows.columns
+        if c not in _OURS
+    }
     asked = [inside(root, text) for text in rows["questioned"].unique() if text]
     references = [p for text in rows["reference"] if text for p in expand(root, text)]
-    if not name:
-        return Claim("(no id)", None, (), "claim_without_id", "The claim_id is empty.", further)
+    if name.startswith(_NO_ID):
+        return Claim(name, None, (), "claim_without_id", "The claim_id is empty.", further)
     if None in asked or None in references:
         detail = "A path is not valid or leaves the claims folder."
         return Claim(name, None, (), "path_outside", detail, further)
-    if (not asked or not references) and _plain(name) and len(name) < 200:
+    if (not asked or not references) and _plain(name) and is_folder(root / name):
         own_asked, own_references = _pictures_of(root, root / name)
         asked, references = asked or [*own_asked], references or [*own_references]
     writer = further.get("writer_id", "").strip()
@@ -187,7 +201,7 @@ def _unnamed(root: Path, claims: list[Claim], table: pd.DataFrame) -> list[Claim
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         questioned, references = _pictures_of(root, folder)
         if folder.name not in named and questioned and not used & {*questioned, *references}:
-            made = _checked(folder.name, questioned, references, further, (), "")
+            made = _checked(shown(folder.name), questioned, references, further, (), "")
             notice = "The manifest does not name this claim; its folder was read."
             found.append(replace(made, detail=" ".join(filter(None, (made.detail, notice)))))
     return found

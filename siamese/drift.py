@@ -3,7 +3,8 @@
 Two-sample tests by the Kolmogorov-Smirnov distance D, the greatest gap between two cumulative
 distributions. Calibration signatures come in writers, so the usual p-value would call any batch
 strange; here D is held against what D is when calibration writers are drawn again (bootstrap
-over writers) and a batch of the same size is drawn from them.
+over writers) and a batch like this one is drawn from them: as many signatures of as many writers
+for the statistics, as many of each kind as fit best for the distances.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def compare(
 
     Parameters
     ----------
-    distances : (N,) of claims with that number of references.
-    pictures : the :data:`siamese.record.STATISTICS` of the batch's questioned signatures.
+    distances : (N,) of claims that were decided by the calibration with that number of references.
+    pictures : ``writer`` and the :data:`siamese.record.STATISTICS` of the batch's questioned
+        signatures; each by itself where the writers are not known.
 
     Returns
     -------
@@ -75,7 +77,8 @@ def compare(
     for name, title in STATISTICS.items() if len(writers) and len(pictures) >= _FEWEST else ():
         known = record.pictures[name].to_numpy(np.float64)
         new = pictures[name].to_numpy(np.float64)
-        found.append((name, title, len(new), *_values(known, writers, new, rng)))
+        sizes = pictures["writer"].value_counts().to_numpy()
+        found.append((name, title, len(new), *_values(known, writers, new, sizes, rng)))
     level = LEVEL / max(len(found), 1)
     return [Shift(*one, alarm=one[-1] <= level) for one in found]
 
@@ -91,10 +94,16 @@ def of_batch(decisions: pd.DataFrame, verifier: Verifier, store: Path, seed: int
     scored = scored.sample(min(len(scored), _MOST), random_state=seed)
     usual = usual_references(scored)
     distances = scored.loc[scored["n_references"] == usual, "distance"].to_numpy(np.float64)
+    calibrated = verifier.calibration(usual).n_references
+    if calibrated == 1 < usual:  # these were decided by a mean that nothing was calibrated for
+        distances = distances[:0]
+    asked = scored.drop_duplicates("questioned_id").set_index("questioned_id")
     size = verifier.imaging_settings
-    facts = canvas_store(store, size).get(scored["questioned_id"].tolist())
-    pictures = picture_facts(stack_canvases(facts, size.height, size.width), facts, facts.index)
-    return compare(verifier.record, usual, distances, pictures, seed)
+    facts = canvas_store(store, size).get(asked.index.tolist())
+    writers = asked["writer_id"] if "writer_id" in asked else pd.Series("", asked.index)
+    names = [writers[image_id] or image_id for image_id in facts.index]
+    pictures = picture_facts(stack_canvases(facts, size.height, size.width), facts, names)
+    return compare(verifier.record, calibrated, distances, pictures, seed)
 
 
 def usual_references(decisions: pd.DataFrame) -> int:
@@ -104,13 +113,19 @@ def usual_references(decisions: pd.DataFrame) -> int:
 
 
 def _values(
-    known: Floats, writers: npt.NDArray[np.str_], new: Floats, rng: np.random.Generator
+    known: Floats,
+    writers: npt.NDArray[np.str_],
+    new: Floats,
+    sizes: npt.NDArray[np.int64],
+    rng: np.random.Generator,
 ) -> tuple[float, float]:
     rows = _rows_by_writer(writers)
 
     def resample() -> float:
         drawn = known[_draw(rows, rng)]
-        return _ks(drawn, rng.choice(known, len(new)))
+        chosen = rng.integers(len(rows), size=len(sizes))
+        batch = [rng.choice(rows[i], size) for i, size in zip(chosen, sizes, strict=True)]
+        return _ks(drawn, known[np.concatenate(batch)])
 
     return _with_p_value(_ks(known, new), resample)
 
@@ -121,20 +136,21 @@ def _distances(trials: Trials, new: Floats, rng: np.random.Generator) -> tuple[f
     rows = _rows_by_writer(trials.writer)
     shares = _SHARES if len(kinds) == 3 else _SHARES[_SHARES[:, 2] == 0][:, :2]
 
-    def nearest(chosen: npt.NDArray[np.int64], batch: Floats) -> float:
+    def gaps(chosen: npt.NDArray[np.int64], batch: Floats) -> Floats:
+        """D to each mix."""
         counts = np.bincount(chosen, minlength=len(trials.kind)).astype(np.float64)
         curves = np.stack([_cumulative(trials.distance[k], counts[k]) for k in kinds])
-        gaps = np.abs(shares @ curves - _cumulative(batch, np.ones(len(batch))))
-        return float(gaps.max(axis=1).min())
+        return np.abs(shares @ curves - _cumulative(batch, np.ones(len(batch)))).max(axis=1)
+
+    observed = gaps(np.arange(len(trials.kind)), new)
+    fitted = shares[observed.argmin()]
 
     def resample() -> float:
-        batch = np.concatenate(
-            [rng.choice(trials.distance[k], -(-len(new) // len(kinds))) for k in kinds]
-        )
-        return nearest(_draw(rows, rng), batch)
+        counts = rng.multinomial(len(new), fitted)
+        batch = [rng.choice(trials.distance[k], n) for k, n in zip(kinds, counts, strict=True)]
+        return float(gaps(_draw(rows, rng), np.concatenate(batch)).min())
 
-    everyone = np.arange(len(trials.kind))
-    return _with_p_value(nearest(everyone, new), resample)
+    return _with_p_value(float(observed.min()), resample)
 
 
 def _with_p_value(observed: float, resample: Callable[[], float]) -> tuple[float, float]:

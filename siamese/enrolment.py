@@ -1,6 +1,6 @@
 """Enrolled references: a writer's signatures, kept so that later claims need no picture of them.
 
-What is kept is the canvas of each, not a vector: a new model embeds it again.
+The pictures themselves are kept, not what a model makes of them: a new model makes its own.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import pandas as pd
 import pyarrow as pa
 
 from siamese.config import ImagingSettings
+from siamese.files import shown
 from siamese.imaging import USABLE
 from siamese.pictures import (
     ManifestError,
     Picture,
     below,
+    copy_picture,
     expand,
     find_manifest,
     hash_pictures,
@@ -26,14 +28,15 @@ from siamese.pictures import (
     need_pdf_reader,
     read_manifest,
 )
-from siamese.preparing import Progress, canvas_store, imaging_fingerprint, prepare_files
-from siamese.store import CANVAS_SCHEMA, ContentStore
+from siamese.preparing import Progress, canvas_store, prepare_files
+from siamese.store import ContentStore
 
-ENROLLED_SCHEMA = pa.schema(
+_SCHEMA = pa.schema(
     [
         ("writer_id", pa.string()),
         ("name", pa.string()),
-        *CANVAS_SCHEMA,
+        ("image_id", pa.string()),
+        ("file", pa.string()),
         ("enrolled_at", pa.timestamp("us", "UTC")),
     ]
 )
@@ -48,9 +51,50 @@ class Reference:
     picture: Picture | None
 
 
-def enrolment_store(folder: Path, settings: ImagingSettings) -> ContentStore:
-    """Enrolled references of canvases made with these settings, below ``folder``."""
-    return ContentStore(folder / "enrolled" / imaging_fingerprint(settings), ENROLLED_SCHEMA)
+@dataclass(frozen=True)
+class Enrolment:
+    """All enrolled references.
+
+    folder : of their pictures. table : ``writer_id, name, image_id, file``, one row each.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+
+    @property
+    def writers(self) -> dict[str, tuple[str, ...]]:
+        """Image ids of every writer's references."""
+        return {str(w): tuple(ids) for w, ids in self.table.groupby("writer_id")["image_id"]}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The picture of every image id."""
+        return {
+            image_id: self.folder / file
+            for image_id, file in zip(self.table["image_id"], self.table["file"], strict=True)
+        }
+
+    @property
+    def names(self) -> dict[tuple[str, str], str]:
+        """What each was called, by writer and image id."""
+        keys = self.table[["writer_id", "image_id"]].itertuples(index=False, name=None)
+        return dict(zip(keys, self.table["name"], strict=True))
+
+
+def read_enrolment(folder: Path) -> Enrolment:
+    """The enrolment kept in a folder; empty where there is none.
+
+    Raises
+    ------
+    RunError : a part of it is damaged.
+    """
+    table = _store(folder).columns("writer_id", "name", "image_id", "file")
+    table = table.drop_duplicates(["writer_id", "image_id"]).sort_values(["writer_id", "image_id"])
+    return Enrolment(folder / "pictures", table)
+
+
+def _store(folder: Path) -> ContentStore:
+    return ContentStore(folder, _SCHEMA, record=True)
 
 
 def read_references(root: Path) -> list[Reference]:
@@ -77,7 +121,7 @@ def read_references(root: Path) -> list[Reference]:
 
 def _from_folders(root: Path) -> list[Reference]:
     return [
-        Reference(folder.name, picture.name(root), picture)
+        Reference(shown(folder.name), picture.name(root), picture)
         for folder in sorted(path for path in root.iterdir() if path.is_dir())
         for picture in below(root, folder)
     ]
@@ -98,6 +142,7 @@ def _from_manifest(manifest: Path, root: Path) -> list[Reference]:
 def enrol(
     references: Sequence[Reference],
     settings: ImagingSettings,
+    store: Path,
     folder: Path,
     enrolled_at: datetime,
     *,
@@ -108,7 +153,7 @@ def enrol(
 
     Parameters
     ----------
-    folder : of canvases and enrolments, shared by all runs.
+    store : folder of canvases. folder : of the enrolment.
 
     Returns
     -------
@@ -120,35 +165,26 @@ def enrol(
     facts = prepare_files(
         [(ids[p], p.path, p.page) for p in good],
         settings,
-        canvas_store(folder, settings),
+        canvas_store(store, settings),
         workers=workers,
         progress=progress,
     )
-    store = enrolment_store(folder, settings)
-    known = set(store.columns("writer_id", "image_id").itertuples(index=False, name=None))
+    known = set(read_enrolment(folder).names)
     outcomes, rows = [], []
     for one in references:
-        image_id = ids.get(one.picture, "") if one.picture else ""
         outcome, detail = "reference_missing", "There is no such picture in the folder."
         if not one.writer_id:
             outcome, detail = "no_writer", "The writer_id is empty."
-        elif (one.writer_id, image_id) in known:
-            outcome, detail = "known", ""
-        elif image_id and facts.loc[image_id, "quality"] not in USABLE:
-            outcome = str(facts.loc[image_id, "quality"])
-            detail = str(facts.loc[image_id, "quality_detail"])
-        elif image_id:
-            outcome, detail = "enrolled", str(facts.loc[image_id, "quality_detail"])
-            known.add((one.writer_id, image_id))
-            kept = facts.loc[image_id].to_dict()
-            kept |= {"writer_id": one.writer_id, "name": one.name, "image_id": image_id}
-            rows.append({**kept, "enrolled_at": enrolled_at})
+        elif one.picture in ids:
+            fact = facts.loc[ids[one.picture]]
+            outcome, detail = str(fact["quality"]), str(fact["quality_detail"])
+            if outcome in USABLE:
+                file = copy_picture(one.picture, settings, folder / "pictures")
+                image_id = Path(file).stem
+                outcome = "known" if (one.writer_id, image_id) in known else "enrolled"
+                known.add((one.writer_id, image_id))
+                if outcome == "enrolled":
+                    rows.append((one.writer_id, one.name, image_id, file, enrolled_at))
         outcomes.append((one.writer_id, one.name, outcome, detail))
-    store.put(pd.DataFrame(rows, columns=ENROLLED_SCHEMA.names))
+    _store(folder).put(pd.DataFrame(rows, columns=_SCHEMA.names))
     return pd.DataFrame(outcomes, columns=["writer_id", "name", "outcome", "detail"])
-
-
-def enrolled_writers(store: ContentStore) -> dict[str, tuple[str, ...]]:
-    """Image ids of every writer's enrolled references."""
-    table = store.columns("writer_id", "image_id").drop_duplicates().sort_values("image_id")
-    return {str(w): tuple(ids) for w, ids in table.groupby("writer_id")["image_id"]}

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from siamese.enrolment import enrolment_store
 from siamese.model import SignatureNet, to_input
 from siamese.preparing import Progress, canvas_store
 from siamese.store import stack_canvases
@@ -42,8 +41,7 @@ def explain(
 
     Parameters
     ----------
-    store : folder of canvases and enrolments. A claim whose canvases are no longer in it is
-        left out.
+    store : folder of canvases. A claim whose canvases are no longer in it is left out.
 
     Returns
     -------
@@ -54,13 +52,11 @@ def explain(
     for start in range(0, len(decisions), _BATCH):
         part = decisions.iloc[start : start + _BATCH]
         ids = [*part["questioned_id"], *part["closest_reference_id"]]
-        found = [
-            kept.get(ids)[["canvas"]]
-            for kept in (canvas_store(store, size), enrolment_store(store, size))
-        ]
-        canvases = pd.concat(found).groupby(level=0).first()
+        canvases = canvas_store(store, size).get(ids)[["canvas"]]
         there = part[["questioned_id", "closest_reference_id"]].isin(canvases.index).all(axis=1)
         part = part[there]
+        if part.empty:
+            continue
         asked, references = (
             stack_canvases(canvases.loc[part[column]], size.height, size.width)
             for column in ("questioned_id", "closest_reference_id")

@@ -6,21 +6,24 @@ The feedback folder is a claims folder of its own: ``claims.csv`` with a column 
 
 from __future__ import annotations
 
-import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from siamese import imaging
 from siamese.claims import Claim
 from siamese.config import ImagingSettings
-from siamese.files import fingerprint, replace_file, write_text
-from siamese.pictures import ManifestError, Picture, read_manifest
+from siamese.files import fingerprint, people_csv, write_text
+from siamese.pictures import ManifestError, Picture, copy_picture, read_manifest
 
 LABELS = ("genuine", "forged")
+_PICTURES = "pictures"
 _COLUMNS = ["claim_id", "questioned", "reference", "writer_id", "label"]
 
 
@@ -45,22 +48,21 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
     missing = {"claim_id", "verdict"} - set(table.columns)
     if missing:
         raise ManifestError(f"{path} lacks the column(s) {', '.join(sorted(missing))}.")
-    wrong = table.loc[~table["verdict"].isin(LABELS), "verdict"]
+    said = table["verdict"].str.strip().str.lower()
+    wrong = np.flatnonzero(~said.isin(("", *LABELS)))
     if len(wrong):
         raise ManifestError(
-            f"{path}: verdicts are {' or '.join(LABELS)}, but row {wrong.index[0] + 2} has "
-            f"{wrong.iloc[0]!r}."
+            f"{path}: verdicts are {' or '.join(LABELS)}, but row {wrong[0] + 2} has "
+            f"{table['verdict'].iloc[wrong[0]]!r}."
         )
-    ids = table.get("questioned_id", pd.Series("", index=table.index))
-    return {
+    ids = table["questioned_id"] if "questioned_id" in table else pd.Series("", table.index)
+    verdicts: dict[str, Verdict] = {}
+    for name, label, questioned_id in zip(table["claim_id"], said, ids, strict=True):
         # The report puts a quote before what a spreadsheet would run as a formula.
-        claim_id.removeprefix("'") if claim_id[1:2] in ("=", "+", "-", "@") else claim_id: Verdict(
-            label, questioned_id
-        )
-        for claim_id, label, questioned_id in zip(
-            table["claim_id"], table["verdict"], ids, strict=True
-        )
-    }
+        claim_id = name[1:] if name[:1] == "'" and name[1:2] in "=+-@" else name
+        if label and verdicts.setdefault(claim_id, Verdict(label, questioned_id)).label != label:
+            raise ManifestError(f"{path} has two verdicts on claim {claim_id!r}; keep one.")
+    return verdicts
 
 
 def keep(
@@ -94,7 +96,7 @@ def keep(
             detail = "Its questioned picture is not the one that the verdict was given on."
         else:
             try:
-                rows += _rows(claim, claim.questioned, verdict.label, ids, settings, folder)
+                rows += _rows(claim, claim.questioned, verdict.label, settings, folder)
             except (OSError, imaging.ImageRefused) as error:
                 outcome, detail = "unreadable", str(error)
         outcomes.append((claim_id, outcome, detail))
@@ -106,33 +108,18 @@ def _rows(
     claim: Claim,
     questioned: Picture,
     label: str,
-    ids: Mapping[Picture, str],
     settings: ImagingSettings,
     folder: Path,
 ) -> list[tuple[str, str, str, str, str]]:
     """Rows of the feedback's manifest, their pictures copied."""
-    asked = _copy(questioned, ids, settings, folder)
-    name = f"{claim.claim_id}-{fingerprint(ids[questioned])[:8]}"
-    references = [_copy(picture, ids, settings, folder) for picture in claim.references]
-    writer = claim.further.get("writer_id", "").strip()
+    asked, *references = (
+        f"{_PICTURES}/{copy_picture(picture, settings, folder / _PICTURES)}"
+        for picture in (questioned, *claim.references)
+    )
+    # The same claim id in another batch is another claim; no formula begins with hex digits.
+    name = f"{fingerprint(asked)[:8]} {claim.claim_id}"
     # A claim with enrolled references alone has one row, with the writer to look them up by.
-    return [(name, asked, reference, writer, label) for reference in references or [""]]
-
-
-def _copy(
-    picture: Picture, ids: Mapping[Picture, str], settings: ImagingSettings, folder: Path
-) -> str:
-    """Copy a picture into the folder, a page of several as PNG; its name there."""
-    data, suffix = picture.path.read_bytes(), picture.path.suffix.lower()
-    if picture.page > 1 or suffix == ".pdf":
-        out = io.BytesIO()
-        Image.fromarray(imaging.decode(data, settings, picture.page)).save(out, "PNG")
-        data, suffix = out.getvalue(), ".png"
-    name = f"pictures/{ids[picture]}{suffix}"
-    if not (folder / name).is_file():
-        with replace_file(folder / name) as handle:
-            handle.write(data)
-    return name
+    return [(name, asked, reference, claim.writer, label) for reference in references or [""]]
 
 
 def _write(rows: pd.DataFrame, folder: Path) -> None:
@@ -142,29 +129,55 @@ def _write(rows: pd.DataFrame, folder: Path) -> None:
         before = read_manifest(path)
         rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
     rows = rows.sort_values("claim_id", kind="stable")
-    write_text(path, rows[_COLUMNS].to_csv(index=False))
-    write_text(folder / "signatures.csv", _signatures(rows).to_csv(index=False))
+    write_text(path, people_csv(rows[_COLUMNS]))
+    write_text(folder / "signatures.csv", people_csv(_signatures(rows)))
 
 
 def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
     """The same as a training manifest: claims that share a reference are of one writer."""
-    writer_of: dict[str, str] = {}
-    names: dict[str, str] = {}
-    for claim_id, mine in rows.groupby("claim_id", sort=True):
-        references = [name for name in mine["reference"] if name]
-        known = [writer_of[name] for name in references if name in writer_of]
-        own = mine["writer_id"].iloc[0] or f"claim-{fingerprint(claim_id)}"
-        writer = known[0] if known else own
-        # Two writers that turn out to share a reference become one.
-        writer_of = {k: writer if w in known else w for k, w in writer_of.items()}
-        names = {k: writer if w in known else w for k, w in names.items()}
-        writer_of |= dict.fromkeys(references, writer)
-        names[claim_id] = writer
+    claims = {
+        str(claim_id): (mine["writer_id"].iloc[0], [name for name in mine["reference"] if name])
+        for claim_id, mine in rows.groupby("claim_id", sort=True)
+    }
+    writers = writers_of(claims)
     kinds = {"genuine": "genuine", "forged": "skilled_forgery"}
-    asked = [
-        (row.questioned, names[row.claim_id], kinds[row.label])
+    table = [
+        (name, writers[claim_id], "genuine")
+        for claim_id, (_, references) in claims.items()
+        for name in references
+    ]
+    table += [
+        (row.questioned, writers[row.claim_id], kinds[row.label])
         for row in rows.drop_duplicates("claim_id").itertuples()
     ]
-    references = [(name, writer, "genuine") for name, writer in writer_of.items()]
-    table = pd.DataFrame([*references, *asked], columns=["path", "writer", "kind"])
-    return table.drop_duplicates("path")
+    return pd.DataFrame(table, columns=["path", "writer", "kind"]).drop_duplicates("path")
+
+
+def writers_of(claims: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
+    """Who each claim is about: claims that name one writer, or share a reference, are of one.
+
+    Parameters
+    ----------
+    claims : by claim id, the writer's name, empty where there is none, and the references.
+
+    >>> writers_of({"a": ("", ["x", "y"]), "b": ("", ["y"]), "c": ("eva", ["z"])})
+    {'a': 'a', 'b': 'a', 'c': 'eva'}
+    """
+    names = list(claims)
+    signs = [
+        [*(f"reference {one}" for one in references), *([f"writer {writer}"] if writer else [])]
+        for writer, references in claims.values()
+    ]
+    columns = {sign: place for place, sign in enumerate(dict.fromkeys(itertools.chain(*signs)))}
+    first = len(names)
+    links = [(row, first + columns[sign]) for row, mine in enumerate(signs) for sign in mine]
+    size = len(names) + len(columns)
+    places = np.array(links, dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(links)), (places[:, 0], places[:, 1])), shape=(size, size))
+    groups = connected_components(graph, directed=False)[1][: len(names)]
+    called: dict[int, str] = {}
+    for group, name in zip(groups, names, strict=True):
+        called[group] = called.get(group) or claims[name][0]
+    for group, name in zip(groups, names, strict=True):
+        called[group] = called[group] or name
+    return {name: called[group] for name, group in zip(names, groups, strict=True)}

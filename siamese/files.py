@@ -7,12 +7,15 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
+
+import pandas as pd
 
 _PROJECT = ("siamese", "tasks")
 
@@ -35,7 +38,7 @@ def fingerprint(*parts: Any) -> str:
     True
     """
     text = json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False)
-    return sha256_of(text.encode())[:16]
+    return sha256_of(text.encode(errors="backslashreplace"))[:16]
 
 
 def code_version(module: ModuleType, besides: Sequence[ModuleType] = ()) -> str:
@@ -103,6 +106,40 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, for people too: indented, non-ASCII as it is."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def shown(name: str) -> str:
+    """A file's name as text that can be written: bytes that are not UTF-8 as escapes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+
+
+def people_csv(frame: pd.DataFrame) -> str:
+    """A table as CSV that people open in a spreadsheet: no text in it runs as a formula.
+
+    Text that would gets a quote before it, unless it is a plain number.
+
+    >>> people_csv(pd.DataFrame({"a": ["=1+1", "-5.0", "x"]})).split()
+    ['a', "'=1+1", '-5.0', 'x']
+    """
+    safe = frame.copy()
+    safe.columns = safe.columns.map(_no_formula)
+    for place, dtype in enumerate(safe.dtypes):
+        if not pd.api.types.is_numeric_dtype(dtype):
+            safe.isetitem(place, safe.iloc[:, place].map(_no_formula))
+    return safe.to_csv(index=False)
+
+
+def _no_formula(value: object) -> object:
+    if not isinstance(value, str) or not _FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def read_json(path: Path) -> Any:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
+from siamese import imaging
+from siamese.config import ImagingSettings
 from siamese.errors import InputError
-from siamese.files import sha256_of, sha256_of_file
+from siamese.files import replace_file, sha256_of, sha256_of_file, shown
 from siamese.preparing import page_id
 from siamese.sources.listing import PICTURES
 
 #: Files that hold signatures: pictures, and the pages of PDF files.
 SCANS = PICTURES | {".pdf"}
-
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False),
-    ".parquet": pd.read_parquet,
-    ".xlsx": lambda path: pd.read_excel(path, dtype=str, keep_default_na=False),
-}
 
 
 class ManifestError(InputError):
@@ -37,7 +36,7 @@ class Picture:
 
     def name(self, root: Path) -> str:
         """As a manifest in ``root`` names it."""
-        relative = str(self.path.relative_to(root.resolve()))
+        relative = shown(str(self.path.relative_to(root.resolve())))
         return relative if self.page == 1 else f"{relative}#page={self.page}"
 
 
@@ -63,10 +62,65 @@ def inside(root: Path, name: str | Path) -> Picture | None:
     return Picture(path, page) if path.is_relative_to(root.resolve()) else None
 
 
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Commas, or semicolons where the first line has those alone; a row too long is an error."""
+    with path.open(encoding="utf-8-sig") as handle:
+        head = handle.readline()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            sep=";" if ";" in head and "," not in head else ",",
+            encoding="utf-8-sig",
+        )
+
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _read_csv,
+    # Arrow's own types: whole numbers with a gap among them stay whole.
+    ".parquet": lambda path: pd.read_parquet(path, dtype_backend="pyarrow"),
+    ".xlsx": lambda path: pd.read_excel(path, dtype=str, keep_default_na=False),
+}
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no disk can hold is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def copy_picture(picture: Picture, settings: ImagingSettings, folder: Path) -> str:
+    """Copy a picture into a folder, named by content; a page of several becomes a PNG.
+
+    Returns
+    -------
+    Its name in the folder.
+
+    Raises
+    ------
+    OSError, ImageRefused : it cannot be read.
+    """
+    data, suffix = picture.path.read_bytes(), picture.path.suffix.lower()
+    if picture.page > 1 or suffix == ".pdf":
+        out = io.BytesIO()
+        Image.fromarray(imaging.decode(data, settings, picture.page)).save(out, "PNG")
+        data, suffix = out.getvalue(), ".png"
+    name = f"{sha256_of(data)}{suffix}"
+    if not (folder / name).is_file():
+        with replace_file(folder / name) as handle:
+            handle.write(data)
+    return name
+
+
 def expand(root: Path, name: str) -> list[Picture | None]:
     """The picture itself or, of a folder, those in it; None for what leaves the root."""
     picture = inside(root, name)
-    if picture is None or not picture.path.is_dir():
+    if picture is None or not is_folder(picture.path):
         return [picture]
     within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
     return [inside(root, path) for path in within]
@@ -113,6 +167,8 @@ def read_manifest(manifest: Path) -> pd.DataFrame:
         table = reader(manifest).astype(object).fillna("").astype(str)
     except ImportError as error:
         raise ManifestError(f"Reading {manifest.name} needs: pip install openpyxl") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{manifest} is not UTF-8; save it as CSV UTF-8.") from error
     # A damaged workbook or Parquet file raises nearly anything in its reader.
     except Exception as error:
         raise ManifestError(f"{manifest} could not be read: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from siamese.calibration import Calibration, CalibrationError, calibrate
+from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import Claim
 from siamese.config import PolicySettings
 from siamese.errors import InputError
-from siamese.feedback import LABELS
+from siamese.feedback import LABELS, writers_of
 from siamese.imaging import USABLE
 from siamese.metrics import Estimate, bootstrap_over_writers, false_accept_rate, false_reject_rate
 from siamese.record import Record
@@ -25,13 +26,15 @@ from siamese.verifier import Verifier
 #: Fewest labelled claims of each kind that anything is fitted on.
 FEWEST = 10
 _LABEL = "label"
+_TRIAL = ["n_references", "distance", "kind", "writer", "questioned", "spread"]
 
 
 @dataclass(frozen=True)
 class Recalibrated:
     """The verifier with its new calibration, and figures of the policy before and after.
 
-    after : each writer's claims decided by thresholds that were fitted without them.
+    after : each writer's claims decided by thresholds that were fitted without them; empty where
+    nothing can be fitted without one of them.
     """
 
     verifier: Verifier
@@ -51,66 +54,80 @@ class Recalibrated:
 
 
 def label_of(claim: Claim) -> str:
-    """What a labelled claim says it is.
+    """What a labelled claim says it is; empty for one without a label.
 
     Raises
     ------
-    InputError : it says neither genuine nor forged.
+    InputError : its label is another word.
     """
-    label = claim.further.get(_LABEL, "").strip()
-    if label not in LABELS:
+    label = claim.further.get(_LABEL, "").strip().lower()
+    if label not in ("", *LABELS):
         raise InputError(
-            f"Claim {claim.claim_id!r} is not labelled: its column {_LABEL} has {label!r}, and "
-            f"takes {' or '.join(LABELS)}."
+            f"Claim {claim.claim_id!r}: the column {_LABEL} has {label!r}, and takes "
+            f"{' or '.join(LABELS)}."
         )
     return label
 
 
 def labelled_trials(
     claims: Sequence[Claim], known: pd.DataFrame, batch: Batch, counts: Sequence[int]
-) -> tuple[Trials, ...]:
+) -> tuple[tuple[Trials, ...], dict[str, str]]:
     """Trials by number of references, for those numbers that enough claims have.
 
-    With one reference each pair is a trial; with several, each claim's first ones are.
+    Each claim is one trial, with its first references: pairs of one questioned signature would
+    say less than their number.
 
     Parameters
     ----------
     known : quality and embedding by image id, as :func:`siamese.scoring.facts_of` gives them.
     counts : numbers of references, ascending, the first of them 1.
+
+    Returns
+    -------
+    The trials, and for each claim that could not be used the reason.
     """
-    rows: list[dict[str, object]] = []
+    left_out: dict[str, str] = {}
+    used: dict[str, tuple[Claim, pd.Series, pd.DataFrame]] = {}
     for claim in claims:
         if claim.problem or claim.questioned is None:
+            left_out[claim.claim_id] = f"{claim.problem}. {claim.detail}"
             continue
         asked = known.loc[batch.hashes[claim.questioned]]
-        ids = list(dict.fromkeys([*(batch.hashes[p] for p in claim.references), *claim.enrolled]))
-        ids = [i for i in ids if known.loc[i, "quality"] in USABLE]
-        if asked["quality"] not in USABLE or not ids:
-            continue
-        common = {
-            "kind": "genuine" if label_of(claim) == "genuine" else "skilled_forgery",
-            "writer": claim.further.get("writer_id", "").strip() or min(ids),
-            "questioned": str(asked.name),
-        }
-        references = np.stack(known.loc[ids, "embedding"].tolist())
-        gaps = np.linalg.norm(references - asked["embedding"], axis=1).astype(np.float64)
-        for n in counts:
-            sets = [[i] for i in range(len(ids))] if n == 1 else [list(range(n))]
-            for chosen in sets if n <= len(ids) else ():
-                spread = spread_of(references[chosen])
-                distance = float(fuse(gaps[chosen], spread))
-                rows.append({**common, "n_references": n, "distance": distance, "spread": spread})
-    table = pd.DataFrame(rows, columns=["n_references", *_FIELDS])
+        ids = dict.fromkeys([*(batch.hashes[p] for p in claim.references), *claim.enrolled])
+        references = known.loc[list(ids)]
+        references = references[references["quality"].isin(USABLE)]
+        if asked["quality"] not in USABLE or references.empty:
+            left_out[claim.claim_id] = f"No usable pair. {asked['quality_detail']}".strip()
+        elif not label_of(claim):
+            left_out[claim.claim_id] = "It has no label."
+        else:
+            used[claim.claim_id] = (claim, asked, references)
+    writers = writers_of(
+        {name: (c.writer, references.index.tolist()) for name, (c, _, references) in used.items()}
+    )
+    rows: list[dict[str, object]] = []
+    for name, (claim, asked, found) in used.items():
+        vectors = np.stack(found["embedding"].tolist())
+        gaps = np.linalg.norm(vectors - asked["embedding"], axis=1).astype(np.float64)
+        for n in (count for count in counts if count <= len(vectors)):
+            spread = spread_of(vectors[:n])
+            rows.append(
+                {
+                    "n_references": n,
+                    "distance": float(fuse(gaps[:n], spread)),
+                    "kind": "genuine" if label_of(claim) == "genuine" else "skilled_forgery",
+                    "writer": writers[name],
+                    "questioned": str(asked.name),
+                    "spread": spread,
+                }
+            )
+    table = pd.DataFrame(rows, columns=_TRIAL)
     made = [Trials.from_frame(mine) for _, mine in table.groupby("n_references")]
-    return tuple(trials for trials in made if _enough(trials))
-
-
-_FIELDS = ("distance", "kind", "writer", "questioned", "spread")
+    return tuple(trials for trials in made if _enough(trials)), left_out
 
 
 def _enough(trials: Trials) -> bool:
-    kinds = ("genuine", "skilled_forgery")
-    return all(len(set(trials.of(kind).questioned)) >= FEWEST for kind in kinds)
+    return all(len(trials.of(kind).kind) >= FEWEST for kind in ("genuine", "skilled_forgery"))
 
 
 def recalibrate(
@@ -138,32 +155,35 @@ def recalibrate(
             f"Recalibration needs at least {FEWEST} genuine and {FEWEST} forged claims that can "
             "be compared."
         )
-    single = trials[0]
+    single, *fused = trials
+    fitted = [(single, calibrate(single, policy))]
+    for one in fused:
+        with suppress(CalibrationError):  # what single references tell is not lost for it
+            fitted.append((one, calibrate(one, policy)))
     made = replace(
         verifier.under(policy),
-        calibrations=tuple(calibrate(one, policy) for one in trials),
-        record=Record(tuple(trials), (), pictures),
+        calibrations=tuple(calibration for _, calibration in fitted),
+        record=Record(tuple(one for one, _ in fitted), (), pictures),
     )
+    held_out = _each_left_out(single, policy)
     old = verifier.under(policy).calibration(1)
     return Recalibrated(
         made,
-        len(set(single.questioned)),
+        len(single.kind),
         _figures(single, old.decide(single.distance), policy, seed),
-        _figures(single, _each_left_out(single, policy, made.calibration(1)), policy, seed),
+        {} if held_out is None else _figures(single, held_out, policy, seed),
     )
 
 
-def _each_left_out(
-    trials: Trials, policy: PolicySettings, whole: Calibration
-) -> npt.NDArray[np.str_]:
-    """Decisions on each writer's trials by a calibration on the others'."""
+def _each_left_out(trials: Trials, policy: PolicySettings) -> npt.NDArray[np.str_] | None:
+    """Decisions on each writer's trials by a calibration on the others'; None where that fails."""
     decisions = np.empty(len(trials.kind), dtype="<U10")
     for writer in np.unique(trials.writer):
         mine = trials.writer == writer
         try:
             fitted = calibrate(trials.take(np.flatnonzero(~mine)), policy)
-        except CalibrationError:  # one writer holds all of a kind
-            fitted = whole
+        except CalibrationError:
+            return None
         decisions[mine] = fitted.decide(trials.distance[mine])
     return decisions
 

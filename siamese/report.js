@@ -18,8 +18,11 @@
     { name: "log10_lr", title: "log10 LR", show: number(2), numeric: true },
     { name: "distance", title: "Distance", show: number(3), numeric: true },
     { name: "n_references", title: "References", show: text, numeric: true },
-    ...further.map((name) => ({ name, title: name, show: text })),
+    ...further.map((title, i) => ({ name: `further ${i}`, title, show: text })),
   ];
+  // A manifest's columns have names of their own, so that none can pass for one of the page's.
+  const value = (row, name) =>
+    name.startsWith("further ") ? row.further[Number(name.slice(8))] : row[name];
   const $ = (id) => document.getElementById(id);
   // Riskiest first: what a person must look at is on top.
   let order = { name: "p_genuine", rising: true };
@@ -167,7 +170,7 @@
       else if (column.name === "overlay") made.append(differences(row));
       else if (!column.show) made.append(picture(row, column));
       else {
-        const one = element("td", column.show(row[column.name]), column.numeric ? "number" : "");
+        const one = element("td", column.show(value(row, column.name)), column.numeric ? "number" : "");
         if (column.name === "claim_id") one.className = "id";
         if (column.name === "decision") one.className = `badge ${row.decision}`;
         if (column.name === "reason") {
@@ -194,16 +197,16 @@
       (!$("risk").value || risk(row) === $("risk").value) &&
       (!$("judged").value || judged === $("judged").value) &&
       (!words ||
-        [row.claim_id, row.questioned, row.closest_reference, row.reason_detail, ...further.map((f) => row[f])]
-          .some((value) => text(value).toLowerCase().includes(words)))
+        [row.claim_id, row.questioned, row.closest_reference, row.reason_detail, ...row.further]
+          .some((one) => text(one).toLowerCase().includes(words)))
     );
   };
 
   const draw = () => {
     const found = rows.filter(wanted);
-    const empty = (row) => row[order.name] === null || row[order.name] === "";
+    const empty = (row) => [null, ""].includes(value(row, order.name));
     found.sort((a, b) => {
-      const result = compare(a[order.name], b[order.name]);
+      const result = compare(value(a, order.name), value(b, order.name));
       return order.rising || empty(a) || empty(b) ? result : -result;
     });
     const pages = Math.max(1, Math.ceil(found.length / size));

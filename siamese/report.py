@@ -23,7 +23,6 @@ from siamese.evaluation import policy_figures
 from siamese.figures import claims_histogram_svg, det_svg
 from siamese.files import write_text
 from siamese.metrics import Estimate
-from siamese.scoring import ENROLLED
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.thumbnails import Thumbnails
 from siamese.tiers import Tiers
@@ -44,14 +43,14 @@ class Findings:
     """What is shown besides the decisions.
 
     explanations : rows of :data:`siamese.explaining.EXPLANATIONS`. shifts : of the batch
-    against the calibration data. enrolled : canvases of enrolled references, by image id.
+    against the calibration data. enrolled : pictures of enrolled references, by image id.
     provenance : for the header; model, claims fingerprint, code version and date.
     """
 
     explanations: pd.DataFrame
     shifts: Sequence[Shift]
     provenance: Mapping[str, Any]
-    enrolled: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
+    enrolled: Mapping[str, Path] = field(default_factory=dict)
 
 
 def write_report(
@@ -78,7 +77,7 @@ def write_report(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_as_script_data(
             {
-                "rows": _rows(decisions, [*_SHOWN, *further], findings, thumbnails),
+                "rows": _rows(decisions, further, findings, thumbnails),
                 "further": further,
                 "batch": {name: str(value) for name, value in findings.provenance.items()},
             }
@@ -98,12 +97,14 @@ def write_report(
 
 
 def _rows(
-    decisions: pd.DataFrame, names: Sequence[str], findings: Findings, thumbnails: Thumbnails
+    decisions: pd.DataFrame, further: Sequence[str], findings: Findings, thumbnails: Thumbnails
 ) -> list[dict[str, Any]]:
     drawn = findings.explanations.set_index("claim_id")
     rows = []
     for record in decisions.to_dict("records"):
-        row = {name: None if _absent(record[name]) else record[name] for name in names}
+        row = {name: None if _absent(record[name]) else record[name] for name in _SHOWN}
+        # Under a name of their own: a manifest's column cannot pass for one of the page's.
+        row["further"] = [record[name] for name in further]
         row["questioned_picture"] = thumbnails.of(record["questioned"], record["questioned_id"])
         row["reference_picture"] = thumbnails.of(
             record["closest_reference"], record["closest_reference_id"]
@@ -162,9 +163,13 @@ def _expected(verifier: Verifier) -> list[dict[str, str]]:
     """What the policy does on people the model has not seen, by tier and number of references."""
     again = verifier.provenance.get("recalibration")
     if again:
-        figures = {name: Estimate(**one) for name, one in again["after"].items()}
-        about = {"Measured on": f"{again['claims']} labelled claims, each left out in turn"}
-        return [about | _figures(figures)]
+        about = {
+            "Measured on": f"{again['claims']} labelled claims, each writer left out in turn",
+            "References": "1",
+        }
+        same = again["policy"] == str(verifier.policy.at(None)) and not verifier.policy.tiers
+        found = again["after"] if same else {}
+        return [about | _figures({name: Estimate(**one) for name, one in found.items()})]
     seed = int(verifier.provenance.get("seed", 0))
     tiers = Tiers.of(verifier)
     rows = []
@@ -191,9 +196,3 @@ def _figures(figures: Mapping[str, Estimate]) -> dict[str, str]:
         title: f"{figures[name]} (n={figures[name].n:,})" if name in figures else "not measured"
         for name, title in titles.items()
     }
-
-
-def enrolled_ids(decisions: pd.DataFrame) -> list[str]:
-    """Image ids of the enrolled references that a decisions table names."""
-    named = decisions["closest_reference"].astype(str).str.startswith(ENROLLED)
-    return sorted(set(decisions.loc[named, "closest_reference_id"]))

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from siamese.claims import Claim, claim_fingerprint
 from siamese.config import ScoringSettings
-from siamese.enrolment import enrolment_store
+from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
 from siamese.imaging import USABLE
 from siamese.pictures import Picture
-from siamese.preparing import Progress, canvas_store, prepare_files
+from siamese.preparing import File, Progress, canvas_store, prepare_files
 from siamese.store import ContentStore, embedding_schema, stack_canvases
 from siamese.tables import CLAIM_DECISIONS, TableError
 from siamese.tiers import Tiers
@@ -29,11 +29,10 @@ ENROLLED = "enrolled:"
 
 @dataclass(frozen=True)
 class Stores:
-    """What is kept between runs: canvases, vectors, and enrolled references."""
+    """What is kept between runs: canvases and vectors."""
 
     canvases: ContentStore
     vectors: ContentStore
-    enrolled: ContentStore
 
     @staticmethod
     def of(verifier: Verifier, folder: Path) -> Stores:
@@ -43,7 +42,6 @@ class Stores:
         return Stores(
             canvas_store(folder, verifier.imaging_settings),
             ContentStore(vectors, embedding_schema(verifier.network_settings.embedding)),
-            enrolment_store(folder, verifier.imaging_settings),
         )
 
 
@@ -52,13 +50,14 @@ class Batch:
     """What one run of scoring has in common.
 
     root : the claims folder; paths in the table are relative to it. hashes : id of every
-    picture that the claims name. store : folder of canvases, vectors and enrolments, shared by
-    all runs. ledger : folder of this run's finished shards. model_version, scored_at : as they
-    shall stand in the table.
+    picture that the claims name. enrolment : where enrolled references are. store : folder of
+    canvases and vectors, shared by all runs. ledger : folder of this run's finished shards.
+    model_version, scored_at : as they shall stand in the table.
     """
 
     root: Path
     hashes: Mapping[Picture, str]
+    enrolment: Enrolment
     store: Path
     ledger: Path
     model_version: str
@@ -84,12 +83,13 @@ def score_claims(
     tiers = Tiers.of(verifier)
     stores = Stores.of(verifier, batch.store)
     shards = [claims[i : i + settings.shard] for i in range(0, len(claims), settings.shard)]
+    names = batch.enrolment.names
     done = 0
     for number, shard in enumerate(shards):
         entry = _entry(batch, number, shard)
         if not _is_whole(entry):
             known = facts_of(shard, batch, verifier, stores, settings)
-            rows = [_decided(claim, known, batch, tiers) for claim in shard]
+            rows = [_decided(claim, known, batch, tiers, names) for claim in shard]
             CLAIM_DECISIONS.write(pd.DataFrame(rows), entry, {})
         done += len(shard)
         progress(done, len(claims))
@@ -122,15 +122,17 @@ def facts_of(
 
     Indexed by image id; ``embedding`` is missing where the quality is not usable.
     """
-    pictures = {batch.hashes[p]: p for claim in claims for p in claim.pictures}
-    files = [(image_id, p.path, p.page) for image_id, p in pictures.items()]
-    facts = prepare_files(
-        files, verifier.imaging_settings, stores.canvases, workers=settings.workers
-    )
-    kept = {image_id for claim in claims for image_id in claim.enrolled} - set(facts.index)
-    if kept:
-        known = stores.enrolled.get(sorted(kept)).rename(columns={"name": "enrolled_as"})
-        facts = pd.concat([facts, known.drop(columns=["writer_id", "enrolled_at"])])
+    kept = batch.enrolment.files
+    files: dict[str, File] = {
+        image_id: (image_id, kept[image_id]) for claim in claims for image_id in claim.enrolled
+    }
+    files |= {
+        batch.hashes[p]: (batch.hashes[p], p.path, p.page)
+        for claim in claims
+        for p in claim.pictures
+    }
+    size = verifier.imaging_settings
+    facts = prepare_files(list(files.values()), size, stores.canvases, workers=settings.workers)
     done = set(stores.vectors.get(facts.index.tolist()).index)
     todo = facts[facts["quality"].isin(USABLE) & ~facts.index.isin(done)]
     size = verifier.imaging_settings
@@ -141,7 +143,13 @@ def facts_of(
     return facts.drop(columns="canvas").join(stores.vectors.get(facts.index.tolist()))
 
 
-def _decided(claim: Claim, known: pd.DataFrame, batch: Batch, tiers: Tiers) -> dict[str, object]:
+def _decided(
+    claim: Claim,
+    known: pd.DataFrame,
+    batch: Batch,
+    tiers: Tiers,
+    names: Mapping[tuple[str, str], str],
+) -> dict[str, object]:
     """The claim's row."""
     verifier, notice = tiers.choose(claim.further)
     asked, references = None, pd.DataFrame()
@@ -166,7 +174,9 @@ def _decided(claim: Claim, known: pd.DataFrame, batch: Batch, tiers: Tiers) -> d
         "p_genuine": comparison.p_genuine if scored else None,
         "log10_lr": comparison.log10_lr if scored else None,
         "n_references": sum(quality in USABLE for quality in qualities),
-        "closest_reference": _name(closest, claim, batch) if closest is not None else "",
+        "closest_reference": _name(str(closest.name), claim, batch, names)
+        if closest is not None
+        else "",
         "questioned": claim.questioned.name(batch.root) if claim.questioned else "",
         "questioned_quality": str(asked["quality"]) if asked is not None else "",
         "reference_quality": next((q for q in qualities if q != "ok"), "ok" if qualities else ""),
@@ -198,9 +208,9 @@ def _compared(asked: pd.Series, references: pd.DataFrame, verifier: Verifier) ->
     )
 
 
-def _name(reference: pd.Series, claim: Claim, batch: Batch) -> str:
+def _name(image_id: str, claim: Claim, batch: Batch, names: Mapping[tuple[str, str], str]) -> str:
     """A reference's file, or the name that it was enrolled by."""
     for picture in claim.references:
-        if batch.hashes[picture] == reference.name:
+        if batch.hashes[picture] == image_id:
             return picture.name(batch.root)
-    return f"{ENROLLED}{reference['enrolled_as']}"
+    return f"{ENROLLED}{names[claim.writer, image_id]}"

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from siamese.errors import RunError
 from siamese.files import replace_file
 
 
@@ -28,11 +29,13 @@ class ContentStore:
     ----------
     folder : of this store alone; named after the fingerprint of what computes its rows.
     schema : Arrow schema with the column ``image_id``.
+    record : its rows cannot be made again, so that a damaged part is an error.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+    def __init__(self, folder: Path, schema: pa.Schema, *, record: bool = False) -> None:
         self.folder = folder
         self.schema = schema
+        self.record = record
 
     def get(self, image_ids: Sequence[str]) -> pd.DataFrame:
         """Rows of those ids that are here, indexed by ``image_id``, each once."""
@@ -66,7 +69,14 @@ class ContentStore:
     def _read(self, part: Path) -> pa.Table:
         try:
             return pq.read_table(part, schema=self.schema)
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk or a permission, not the part
+            if self.record:
+                raise RunError(
+                    f"{part} is damaged: {error} Restore it from a copy, or remove it and enroll "
+                    "its writers again."
+                ) from error
             part.replace(part.with_suffix(".damaged"))
             return self.schema.empty_table()
 

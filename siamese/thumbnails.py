@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from PIL import Image
 
 from siamese import imaging
 from siamese.config import ImagingSettings
 from siamese.files import replace_file, sha256_of
 from siamese.pictures import parse_page
+from siamese.scoring import ENROLLED
 
 _SIZE = (300, 120)
 
@@ -24,23 +24,27 @@ class Thumbnails:
     Parameters
     ----------
     root : where the names of files start.
-    enrolled : canvases of enrolled references, by image id.
+    enrolled : pictures of enrolled references, by image id.
     folder : where the pictures go; none: into the page, as data URLs.
     """
 
     def __init__(
-        self, root: Path, settings: ImagingSettings, enrolled: pd.Series, folder: Path | None
+        self,
+        root: Path,
+        settings: ImagingSettings,
+        enrolled: Mapping[str, Path],
+        folder: Path | None,
     ) -> None:
         self.root, self.settings, self.enrolled, self.folder = root, settings, enrolled, folder
-        self.made: dict[str, str] = {}
+        self.made: dict[tuple[str, str], str] = {}
 
     def of(self, name: str | None, image_id: str | None) -> str:
         """URL of the thumbnail of a file, or of an enrolled reference; empty when there is none."""
         if not name or not image_id:
             return ""
-        if name not in self.made:
-            self.made[name] = self._make(name, image_id)
-        return self.made[name]
+        if (name, image_id) not in self.made:
+            self.made[name, image_id] = self._make(name, image_id)
+        return self.made[name, image_id]
 
     def keep(self, data: bytes) -> str:
         """URL of a WebP picture, empty for none."""
@@ -55,13 +59,12 @@ class Thumbnails:
         return f"{self.folder.name}/{name}"
 
     def _make(self, name: str, image_id: str) -> str:
-        if image_id in self.enrolled.index:
-            shape = (self.settings.height, self.settings.width)
-            ink = np.frombuffer(self.enrolled[image_id], np.uint8).reshape(shape)
-            return self._small(255 - ink)
-        path, page = parse_page(name)
+        text, page = parse_page(name)
+        path = self.root / text
+        if name.startswith(ENROLLED):
+            path, page = self.enrolled.get(image_id, path), 1
         try:
-            data = (self.root / path).read_bytes()
+            data = path.read_bytes()
             return self._small(imaging.decode(data, self.settings, page))
         except (OSError, ValueError):  # an ImageRefused is a ValueError
             return ""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field, TypeAdapter
+from safetensors import SafetensorError
 
 from siamese import config, imaging, training
 from siamese.calibration import Calibration, p_genuine, policy_thresholds
@@ -26,6 +28,15 @@ from siamese.trials import fuse, spread_of
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
 _FORMAT = 3  # raised when the meaning of verifier.json changes
+
+
+_CALIBRATIONS: TypeAdapter[list[Calibration]] = TypeAdapter(
+    Annotated[list[Calibration], Field(min_length=1)], config=ConfigDict(allow_inf_nan=False)
+)
+
+
+#: What a file that was tampered with may raise where it is read.
+_DAMAGE = (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError)
 
 
 class VerifierError(RunError):
@@ -169,6 +180,8 @@ class Verifier:
             facts = read_json(folder / _FACTS)
         except (OSError, ValueError) as error:
             raise VerifierError(f"No readable verifier in {folder}: {error}") from error
+        if not isinstance(facts, dict):
+            raise VerifierError(f"{folder / _FACTS} does not describe a verifier.")
         if facts.get("format") != _FORMAT:
             raise VerifierError(
                 f"The verifier in {folder} has format {facts.get('format')}; this version reads "
@@ -186,13 +199,13 @@ class Verifier:
                 settings,
                 ImagingSettings(**facts["imaging"]),
                 PolicySettings(**facts["policy"]),
-                tuple(Calibration(**c) for c in facts["calibrations"]),
-                facts["provenance"],
+                tuple(_CALIBRATIONS.validate_python(facts["calibrations"], strict=False)),
+                dict(facts["provenance"]),
                 Record.from_files(files),
             )
         except VerifierError:
             raise
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except _DAMAGE as error:
             raise VerifierError(f"The verifier in {folder} is damaged: {error}") from error
 
 
@@ -259,11 +272,11 @@ def _reason(decision: str, policy: PolicySettings) -> tuple[str, str]:
     if decision == "accept":
         return "close", (
             "Closer to the references than all but "
-            f"{policy.max_far_skilled:.0%} of skilled forgeries in calibration."
+            f"{policy.max_far_skilled:.1%} of skilled forgeries in calibration."
         )
     if decision == "reject":
         return "far", (
-            f"Farther from the references than all but {policy.max_frr:.0%} of genuine "
+            f"Farther from the references than all but {policy.max_frr:.1%} of genuine "
             "signatures in calibration."
         )
     return "between", "Between the two thresholds of the policy: a person should look."

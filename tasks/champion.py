@@ -70,11 +70,35 @@ def fetch_model(settings: Settings) -> Output:
     return output
 
 
+def recalibrated_from(settings: Settings, model: Output) -> Output:
+    """The version that a recalibrated one came from; any other itself.
+
+    Recalibrating again starts there: the labelled claims may be the same.
+    """
+    found = Verifier.load(model.path).provenance.get("recalibration")
+    return _version(settings, found["from"].rpartition(" ")[2]) if found else model
+
+
+@task(
+    name="make_champion",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=tracking.server_away,
+)
+def make_champion(settings: Settings, registered: Output) -> Output:
+    """Point the alias at a registered version, whatever it points at now; returns that version."""
+    client = tracking.connect(settings)
+    version = str(read_json(registered / "registered.json")["version"])
+    client.set_registered_model_alias(settings.tracking.model, "champion", version)
+    return registered
+
+
 def _version(settings: Settings, version: str) -> Output:
     """The files of one registered version."""
     client = tracking.connect(settings)
     model = settings.tracking.model
-    source = client.get_model_version(model, version).source
+    registered = client.get_model_version(model, version)
+    source = registered.source
     name = fingerprint(tracking.tracking_uri(settings), model, version, source)
     folder = settings.data_dir.resolve() / "models" / name
     if not folder.is_dir():
@@ -88,6 +112,12 @@ def _version(settings: Settings, version: str) -> Output:
     found = sorted(folder.rglob("verifier.json"))
     if not found:
         raise NoModel(f"Version {version} of {model} holds no verifier.")
+    told = registered.tags.get("verifier_sha256")
+    if told and told != sha256_of_file(found[0]):
+        raise VerifierError(
+            f"{found[0]} is not what was registered as {model} version {version}. Remove "
+            f"{folder} to fetch it again, and look at who can write to the artifacts."
+        )
     files = [sha256_of_file(path) for path in sorted(found[0].parent.iterdir())]
     key = fingerprint(files, model, version)
     return Output(stage=f"{model} version {version}", key=key, path=found[0].parent)
@@ -140,7 +170,14 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     )
     client.set_model_version_tag(model, version, "verdict", verdict.why)
     if verdict.promote:
-        return _promoted(settings, version, verdict.why)
+        lost = old.provenance.get("recalibration")
+        notice = (
+            f" The champion before it was recalibrated on {lost['claims']} labelled claims, and "
+            "this one is not: siamese recalibrate does it again."
+            if lost
+            else ""
+        )
+        return _promoted(settings, version, verdict.why + notice)
     return _told(verdict.why)
 
 

@@ -11,17 +11,16 @@ from prefect.artifacts import create_markdown_artifact
 
 from siamese import enrolment
 from siamese.config import Settings
-from siamese.verifier import Verifier
-from tasks.stage import Output
 
 
 @task(name="enrol")
-def enrol(settings: Settings, model: Output, references_dir: Path) -> pd.DataFrame:
+def enrol(settings: Settings, references_dir: Path) -> pd.DataFrame:
     """One row a reference, with its outcome; see :func:`siamese.enrolment.enrol`."""
     outcomes = enrolment.enrol(
         enrolment.read_references(references_dir),
-        Verifier.load(model.path).imaging_settings,
+        settings.imaging,
         settings.data_dir.resolve() / "store",
+        settings.data_dir.resolve() / "enrolled",
         datetime.now(UTC),
         workers=settings.scoring.workers,
     )

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from siamese import feedback as keeping
-from siamese.claims import hash_claims
+from siamese.claims import hash_claims, read_claims
 from siamese.config import Settings
-from siamese.verifier import Verifier
-from tasks.score import read_claims
-from tasks.stage import Output
+from tasks.score import enrolment_of
 
 
 def feedback_folder(settings: Settings) -> Path:
@@ -22,13 +21,15 @@ def feedback_folder(settings: Settings) -> Path:
 
 
 @task(name="feedback")
-def feedback(settings: Settings, model: Output, claims_dir: Path, verdicts: Path) -> pd.DataFrame:
+def feedback(settings: Settings, claims_dir: Path, verdicts: Path) -> pd.DataFrame:
     """One row a verdict, with its outcome; see :func:`siamese.feedback.keep`."""
     said = keeping.read_verdicts(verdicts)
-    verifier = Verifier.load(model.path)
-    claims = read_claims(settings, verifier, claims_dir)
+    claims = read_claims(claims_dir, enrolment_of(settings).writers)
     ids, _ = hash_claims(claims, claims_dir)
-    outcomes = keeping.keep(claims, ids, said, verifier.imaging_settings, feedback_folder(settings))
+    folder = feedback_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # two analysts at once
+        outcomes = keeping.keep(claims, ids, said, settings.imaging, folder)
     counts = outcomes["outcome"].value_counts()
     told = ", ".join(f"{n} {name}" for name, n in counts.items())
     get_run_logger().info(f"{len(outcomes):,} verdicts: {told}.")

@@ -2,89 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from prefect.tasks import exponential_backoff
 
 from siamese import recalibration
-from siamese.claims import Claim, hash_claims
+from siamese.claims import hash_claims, read_claims
 from siamese.config import Settings
 from siamese.files import read_json, write_json
-from siamese.imaging import USABLE
 from siamese.metrics import Estimate
 from siamese.record import picture_facts
 from siamese.scoring import Batch, Stores, facts_of
 from siamese.store import stack_canvases
+from siamese.trials import Trials
 from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.calibrate import REFERENCES
-from tasks.register import log_model
-from tasks.score import read_claims
+from tasks.register import log_model, verifier_sha256
+from tasks.score import claims_fingerprint, enrolment_of
 from tasks.stage import Output, Work, stage
 
 
-def _labelled_fingerprint(parameters: dict[str, Any]) -> str:
-    verifier = Verifier.load(parameters["model"].path)
-    root = Path(parameters["labelled_dir"])
-    return hash_claims(read_claims(parameters["settings"], verifier, root), root)[1]
-
-
-@stage("recalibrate", sections=("policy", "seed"), outside=_labelled_fingerprint)
+@stage(
+    "recalibrate",
+    sections=("policy", "seed"),
+    outside=lambda parameters: claims_fingerprint(
+        parameters["settings"], parameters["labelled_dir"]
+    ),
+)
 def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Path) -> str:
     """A verifier with its new calibration, and ``figures.json``: the policy before and after."""
     verifier = Verifier.load(model.path)
-    claims = read_claims(settings, verifier, labelled_dir)
-    for claim in claims:
-        recalibration.label_of(claim)
+    enrolment = enrolment_of(settings)
+    claims = read_claims(labelled_dir, enrolment.writers)
     hashes, fingerprint = hash_claims(claims, labelled_dir)
     store = settings.data_dir.resolve() / "store"
-    batch = Batch(labelled_dir, hashes, store, work.into, model.stage, datetime.now(UTC))
+    root = labelled_dir if labelled_dir.is_dir() else labelled_dir.parent
+    batch = Batch(root, hashes, enrolment, store, work.into, model.stage, datetime.now(UTC))
     stores = Stores.of(verifier, store)
     known = facts_of(claims, batch, verifier, stores, settings.scoring)
-    trials = recalibration.labelled_trials(claims, known, batch, REFERENCES)
-    asked = [hashes[c.questioned] for c in claims if c.questioned]
-    asked = [image_id for image_id in asked if known.loc[image_id, "quality"] in USABLE]
-    facts = stores.canvases.get(asked)
-    size = verifier.imaging_settings
-    pictures = picture_facts(stack_canvases(facts, size.height, size.width), facts, facts.index)
-    made = recalibration.recalibrate(verifier, trials, pictures, settings.policy, settings.seed)
-    figures = {"from": model.stage, "labelled_fingerprint": fingerprint, **made.to_dict()}
+    trials, left_out = recalibration.labelled_trials(claims, known, batch, REFERENCES)
+    made = recalibration.recalibrate(
+        verifier, trials, _pictures(trials, stores, verifier), settings.policy, settings.seed
+    )
+    figures = {
+        "from": model.stage,
+        "policy": str(settings.policy.at(None)),
+        "labelled_fingerprint": fingerprint,
+        **made.to_dict(),
+    }
     provenance = {**verifier.provenance, "recalibration": figures}
     replace(made.verifier, provenance=provenance).save(work.into / "verifier")
-    write_json(work.into / "figures.json", figures)
-    told = _table(figures, _labels(claims))
-    for line in told.splitlines()[4:]:
-        work.log(line.strip("| "))
-    return told
+    write_json(work.into / "figures.json", {**figures, "left_out": left_out})
+    for name, why in left_out.items():
+        work.log(f"Labelled claim {name!r} was not used: {why}")
+    return _table(figures, trials[0], left_out)
 
 
-_WHEN = ("before", "after")
+def _pictures(trials: Sequence[Trials], stores: Stores, verifier: Verifier) -> pd.DataFrame:
+    """The statistics of the questioned pictures."""
+    size = verifier.imaging_settings
+    writers = dict(zip(trials[0].questioned, trials[0].writer, strict=True)) if trials else {}
+    facts = stores.canvases.get(list(writers))
+    names = [writers[image_id] for image_id in facts.index]
+    return picture_facts(stack_canvases(facts, size.height, size.width), facts, names)
 
 
-def _labels(claims: list[Claim]) -> str:
-    labels = [recalibration.label_of(claim) for claim in claims]
-    return f"{labels.count('genuine')} genuine and {labels.count('forged')} forged claims"
-
-
-def _table(figures: dict[str, Any], labels: str) -> str:
+def _table(figures: dict[str, Any], trials: Trials, left_out: dict[str, str]) -> str:
     titles = {
         "policy_far_skilled": "skilled forgeries accepted",
         "policy_frr": "genuine rejected",
         "review": "sent to review",
     }
-    rows = "\n".join(
-        f"| {title} | {' | '.join(str(Estimate(**figures[when][name])) for when in _WHEN)} |"
-        for name, title in titles.items()
-    )
-    return (
-        f"## Recalibrated from {figures['from']} on {labels}\n\n"
-        "| at the policy | before | after, each writer left out |\n| --- | --- | --- |\n"
-        f"{rows}\n"
-    )
+
+    def cell(when: str, name: str) -> str:
+        found = figures[when].get(name)
+        return str(Estimate(**found)) if found else "not measured"
+
+    genuine = int(trials.label.sum())
+    forged = len(trials.label) - genuine
+    lines = [
+        f"## Recalibrated from {figures['from']} on {genuine} genuine and {forged} forged claims",
+        "",
+        f"At {figures['policy']}, with one reference:",
+        "",
+        "| | before | after, each writer left out |",
+        "| --- | --- | --- |",
+        *(f"| {t} | {cell('before', n)} | {cell('after', n)} |" for n, t in titles.items()),
+    ]
+    if left_out:
+        lines += ["", f"{len(left_out)} labelled claims could not be used."]
+    return "\n".join(lines) + "\n"
 
 
 @stage(
@@ -99,7 +113,7 @@ def _table(figures: dict[str, Any], labels: str) -> str:
 def register_recalibrated(
     work: Work, settings: Settings, model: Output, recalibrated: Output
 ) -> str:
-    """A new version of the model, with its lineage; it becomes champion."""
+    """A new version of the model, with its lineage."""
     client = tracking.connect(settings)
     name = settings.tracking.model
     figures = read_json(recalibrated / "figures.json")
@@ -120,13 +134,19 @@ def register_recalibrated(
     for tag, value in {
         "recalibrated_from": figures["from"],
         "labelled_fingerprint": figures["labelled_fingerprint"],
+        "verifier_sha256": verifier_sha256(recalibrated / "verifier"),
         "data_fingerprint": Verifier.load(model.path).provenance.get("data_fingerprint", ""),
     }.items():
         client.set_model_version_tag(name, version, tag, value)
-    client.set_registered_model_alias(name, "champion", version)
-    work.log(f"Registered {name} version {version}, from {figures['from']}; it is the champion.")
+    work.log(f"Registered {name} version {version}, from {figures['from']}.")
     write_json(
         work.into / "registered.json",
-        {"model": name, "version": version, "alias": "champion", "run_id": run_id},
+        {
+            "model": name,
+            "version": version,
+            "alias": "champion",
+            "run_id": run_id,
+            "left_out": figures["left_out"],
+        },
     )
-    return f"## Registered\n\n`{name}` version {version}, champion.\n\n{told}"
+    return f"## Registered\n\n`{name}` version {version}.\n\n{told}"

@@ -20,7 +20,7 @@ import siamese
 from siamese import handwriting
 from siamese.config import Settings
 from siamese.errors import RunError
-from siamese.files import read_json, write_json
+from siamese.files import read_json, sha256_of_file, write_json
 from siamese.tables import IMAGES
 from siamese.training import Epoch
 from siamese.verifier import Verifier
@@ -145,6 +145,11 @@ def log_model(folder: Path, name: str) -> str:
     return str(info.registered_model_version)
 
 
+def verifier_sha256(folder: Path) -> str:
+    """Of the file that names and checks all others of a saved verifier."""
+    return sha256_of_file(folder / "verifier.json")
+
+
 def _example() -> pd.DataFrame:
     """Two genuine signatures of an invented writer, as base64 PNG."""
     rng = np.random.default_rng(1)
@@ -185,6 +190,7 @@ def _describe(
         "data_fingerprint": splits.key,
         "training_fingerprint": trained.key,
         "evaluation_fingerprint": evaluated.key,
+        "verifier_sha256": verifier_sha256(evaluated / "verifier"),
     }.items():
         client.set_model_version_tag(model, version, name, value)
     client.update_registered_model(model, _ABOUT)

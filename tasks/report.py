@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 from siamese import report as reporting
 from siamese.config import Settings
 from siamese.drift import Shift
-from siamese.enrolment import enrolment_store
 from siamese.files import read_json
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
+from tasks.score import enrolment_of
 from tasks.stage import Output, Work, stage
 
 _PAGE = Path(str(reporting.__file__)).parent
@@ -31,11 +31,10 @@ def report(
     """``report.html``, with ``thumbnails/`` beside it where there are many claims."""
     decisions = CLAIM_DECISIONS.read(scored / "decisions.parquet")
     verifier = Verifier.load(model.path).under(settings.policy)
-    store = enrolment_store(settings.data_dir.resolve() / "store", verifier.imaging_settings)
     findings = reporting.Findings(
         explanations=pq.read_table(explained / "explanations.parquet").to_pandas(),
         shifts=[Shift(**one) for one in read_json(drifted / "drift.json")],
-        enrolled=store.get(reporting.enrolled_ids(decisions))["canvas"],
+        enrolled=enrolment_of(settings).files,
         provenance={
             "Model": model.stage,
             "Claims fingerprint": read_json(scored / "claims.json")["fingerprint"],

@@ -5,37 +5,36 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from siamese import claims, scoring
-from siamese.claims import Claim
 from siamese.config import Settings
-from siamese.enrolment import enrolled_writers, enrolment_store
-from siamese.files import replace_file, write_json, write_text
+from siamese.enrolment import Enrolment, read_enrolment
+from siamese.files import people_csv, replace_file, write_json, write_text
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.verifier import Verifier
 from tasks.stage import Output, Work, stage
 
 
-def _claims_fingerprint(parameters: dict[str, Any]) -> str:
+def enrolment_of(settings: Settings) -> Enrolment:
+    """The references that were enrolled in this data folder."""
+    return read_enrolment(settings.data_dir.resolve() / "enrolled")
+
+
+def claims_fingerprint(settings: Settings, root: Path) -> str:
     """Content of everything in the claims folder that would be read, and of what is enrolled."""
-    root = Path(parameters["claims_dir"])
-    verifier = Verifier.load(parameters["model"].path)
-    found = read_claims(parameters["settings"], verifier, root)
-    return claims.hash_claims(found, root)[1]
+    return claims.hash_claims(claims.read_claims(root, enrolment_of(settings).writers), root)[1]
 
 
-def read_claims(settings: Settings, verifier: Verifier, root: Path) -> list[Claim]:
-    """The claims of a folder, with the references that were enrolled for this verifier."""
-    store = enrolment_store(settings.data_dir.resolve() / "store", verifier.imaging_settings)
-    return claims.read_claims(root, enrolled_writers(store))
-
-
-@stage("score", sections=("policy",), outside=_claims_fingerprint)
+@stage(
+    "score",
+    sections=("policy",),
+    outside=lambda parameters: claims_fingerprint(parameters["settings"], parameters["claims_dir"]),
+)
 def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> str:
     """``decisions.parquet`` and ``.csv``, one row a claim."""
     verifier = Verifier.load(model.path).under(settings.policy)
-    found = read_claims(settings, verifier, claims_dir)
+    enrolment = enrolment_of(settings)
+    found = claims.read_claims(claims_dir, enrolment.writers)
     hashes, fingerprint = claims.hash_claims(found, claims_dir)
     started = work.into / "started_at"
     if not started.is_file():
@@ -43,6 +42,7 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     batch = scoring.Batch(
         root=claims_dir if claims_dir.is_dir() else claims_dir.parent,
         hashes=hashes,
+        enrolment=enrolment,
         store=settings.data_dir.resolve() / "store",
         ledger=work.into / "shards",
         model_version=model.stage,
@@ -54,7 +54,7 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     facts = {**work.provenance, "claims_fingerprint": fingerprint, "model": model.stage}
     CLAIM_DECISIONS.write(decisions, work.into / "decisions.parquet", facts)
     with replace_file(work.into / "decisions.csv") as handle:
-        handle.write(decisions.to_csv(index=False).encode())
+        handle.write(people_csv(decisions).encode())
     write_json(work.into / "claims.json", {"fingerprint": fingerprint})
     shutil.rmtree(batch.ledger)
     counts = decisions["decision"].value_counts()

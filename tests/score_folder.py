@@ -11,6 +11,7 @@ from pathlib import Path
 
 from siamese.claims import hash_claims, read_claims
 from siamese.config import ScoringSettings
+from siamese.enrolment import read_enrolment
 from siamese.scoring import Batch, score_claims
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
@@ -20,7 +21,8 @@ def main(root: Path, model: Path, work: Path) -> None:
     claims = read_claims(root)
     hashes, _ = hash_claims(claims, root)
     when = datetime(2026, 1, 2, tzinfo=UTC)
-    batch = Batch(root, hashes, work / "store", work / "ledger", "model version 1", when)
+    enrolment = read_enrolment(work / "enrolled")
+    batch = Batch(root, hashes, enrolment, work / "store", work / "ledger", "model version 1", when)
     print("begun", flush=True)
     settings = ScoringSettings(shard=4, workers=1)
     decisions = score_claims(claims, batch, Verifier.load(model), settings)

@@ -117,9 +117,19 @@ def test_recalibration_makes_a_version_with_its_lineage(
     known = CLAIM_DECISIONS.read(system.shown("Decisions").with_suffix(".parquet"))
     assert (found["decision"].to_numpy() != known["decision"].to_numpy()).any()
     page = Path(re.findall(r"Report: +(\S+)", scored.stdout)[-1]).read_text()
-    assert "labelled claims, each left out in turn" in page
+    assert "labelled claims, each writer left out in turn" in page
+    assert "not measured" not in page.split("Is this batch")[0].split("Random forgeries")[0]
+    client.set_registered_model_alias("signature-verifier", "champion", "1")
     again = system.run("recalibrate", labelled, *flags, PREFECT_API_URL=prefect_server)
     assert again.returncode == 0, again.stdout[-3000:]
+    # The same claims make the same version, and it is the champion again.
+    made = client.get_model_version_by_alias("signature-verifier", "champion")
+    assert str(made.version) == "2"
+    other = system.run(
+        "score", claims, "--set", "policy.max_frr=0.2", *flags, PREFECT_API_URL=prefect_server
+    )
+    page = Path(re.findall(r"Report: +(\S+)", other.stdout)[-1]).read_text()
+    assert "not measured" in page
 
 
 def test_files_that_are_no_feedback(

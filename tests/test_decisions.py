@@ -126,6 +126,21 @@ def test_tampered_weights_are_refused(verifier: Verifier, tmp_path: Path) -> Non
     facts.write_text(facts.read_text().replace('"format": 3', '"format": 99'))
     with pytest.raises(VerifierError, match="has format 99"):
         Verifier.load(tmp_path)
+    facts.write_text('["no", "verifier"]')
+    with pytest.raises(VerifierError, match="does not describe a verifier"):
+        Verifier.load(tmp_path)
+    verifier.save(tmp_path)
+    for wrong in ('"calibrations": []', '"calibrations": [{"slope": null}]', '"provenance": 1'):
+        name = wrong.split(":", maxsplit=1)[0]
+        text = json.loads(facts.read_text())
+        text |= json.loads(f"{{{wrong}}}")
+        (tmp_path / "other").mkdir(exist_ok=True)
+        for path in tmp_path.glob("*.*"):
+            (tmp_path / "other" / path.name).write_bytes(path.read_bytes())
+        (tmp_path / "other" / "verifier.json").write_text(json.dumps(text))
+        with pytest.raises(VerifierError, match="is damaged"):
+            Verifier.load(tmp_path / "other")
+        assert name
     with pytest.raises(VerifierError, match="No readable verifier"):
         Verifier.load(tmp_path / "nowhere")
 

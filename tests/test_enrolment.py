@@ -14,7 +14,8 @@ from example_verifier import small_verifier
 
 from siamese.claims import hash_claims, read_claims
 from siamese.config import ImagingSettings, ScoringSettings
-from siamese.enrolment import enrol, enrolled_writers, enrolment_store, read_references
+from siamese.enrolment import enrol, read_enrolment, read_references
+from siamese.errors import RunError
 from siamese.pictures import ManifestError
 from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
@@ -42,16 +43,17 @@ def references(example: Path, tmp_path: Path) -> Path:
 
 def enrolled(references: Path, store: Path) -> pd.DataFrame:
     found = read_references(references)
-    return enrol(found, ImagingSettings(), store, NOW, workers=1).set_index("name")
+    folder = store.parent / "enrolled"
+    return enrol(found, ImagingSettings(), store, folder, NOW, workers=1).set_index("name")
 
 
 def scored(root: Path, store: Path) -> pd.DataFrame:
     verifier = small_verifier()
-    known = enrolled_writers(enrolment_store(store, verifier.imaging_settings))
-    claims = read_claims(root, known)
+    enrolment = read_enrolment(store.parent / "enrolled")
+    claims = read_claims(root, enrolment.writers)
     hashes, _ = hash_claims(claims, root)
     ledger = Path(tempfile.mkdtemp(dir=store.parent))
-    batch = Batch(root, hashes, store, ledger, "test 1", NOW)
+    batch = Batch(root, hashes, enrolment, store, ledger, "test 1", NOW)
     return score_claims(claims, batch, verifier, ScoringSettings(workers=1)).set_index("claim_id")
 
 
@@ -61,7 +63,7 @@ def test_each_reference_has_an_outcome_and_is_kept_once(references: Path, tmp_pa
     assert outcomes.loc["C-0002/broken.png", "detail"]
     again = enrolled(references, tmp_path / "store")
     assert again["outcome"].value_counts().to_dict() == {"known": 6, "unreadable": 1}
-    writers = enrolled_writers(enrolment_store(tmp_path / "store", ImagingSettings()))
+    writers = read_enrolment(tmp_path / "enrolled").writers
     assert {name: len(ids) for name, ids in writers.items()} == {"C-0001": 3, "C-0002": 3}
 
 
@@ -80,7 +82,7 @@ def test_enrolled_references_decide_as_their_pictures_do(
         "claim_id,questioned,writer_id\n"
         "C-0001,C-0001.png,C-0001\nC-0002,C-0002.png,C-0002\nC-0009,C-0002.png,C-0009\n"
     )
-    shutil.rmtree(store / "canvases")  # nothing of the pictures is left
+    shutil.rmtree(store)  # what was made of the pictures can be thrown away
     found = scored(later, store)
     for name in ("C-0001", "C-0002"):
         for column in ("distance", "decision", "n_references"):
@@ -133,3 +135,33 @@ def test_a_manifest_beside_folders_takes_the_pictures_from_them(
     (root / "claims.csv").write_text("claim_id,amount\nX,10\n")
     with pytest.raises(ManifestError, match="there is none"):
         read_claims(root)
+
+
+def test_one_picture_enrolled_and_given_keeps_both_names(
+    example: Path, references: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(references / "C-0001", references / "anna")
+    enrolled(references, tmp_path / "store")
+    root = tmp_path / "later"
+    root.mkdir()
+    shutil.copy(example / "C-0001_reference_1.png", root / "r.png")
+    shutil.copy(example / "C-0002_questioned.png", root / "q.png")
+    (root / "claims.csv").write_text(
+        "claim_id,questioned,reference,writer_id\na,r.png,,anna\nb,q.png,r.png,\nc,r.png,,C-0001\n"
+    )
+    found = scored(root, tmp_path / "store")
+    assert found["closest_reference"].tolist() == [
+        "enrolled:anna/C-0001_reference_1.png",
+        "r.png",
+        "enrolled:C-0001/C-0001_reference_1.png",
+    ]
+    assert found["reason"].tolist()[::2] == ["pasted", "pasted"]
+
+
+def test_a_damaged_enrolment_is_said_and_left_where_it_is(references: Path, tmp_path: Path) -> None:
+    enrolled(references, tmp_path / "store")
+    (part,) = (tmp_path / "enrolled").glob("part-*.parquet")
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(RunError, match="is damaged"):
+        read_enrolment(tmp_path / "enrolled")
+    assert part.is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from PIL import Image
 
 from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import hash_claims, read_claims
-from siamese.config import PolicySettings, TierSettings
+from siamese.config import PolicySettings, ScoringSettings, TierSettings
+from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.feedback import keep, read_verdicts
 from siamese.pictures import ManifestError
-from siamese.recalibration import label_of, recalibrate
+from siamese.recalibration import label_of, labelled_trials, recalibrate
 from siamese.record import Record
+from siamese.scoring import Batch, Stores, facts_of
 from siamese.sources import manifest as training_manifest
 from siamese.tiers import Tiers
 from siamese.trials import Trials
@@ -59,6 +62,35 @@ def test_recalibration_says_what_it_changes_and_where_from() -> None:
     assert made.before["policy_far_skilled"].value > made.after["policy_far_skilled"].value
     assert made.after["policy_far_skilled"].n == 25
     assert made.claims == 50
+    alone = replace(site, writer=np.full(50, "one"))
+    assert recalibrate(verifier, [alone], pd.DataFrame(), POLICY, seed=1).after == {}
+    hopeless = replace(site, n_references=2, distance=2 - site.distance)
+    both = recalibrate(verifier, [site, hopeless], pd.DataFrame(), POLICY, seed=1)
+    assert [c.n_references for c in both.verifier.calibrations] == [1]
+
+
+def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -> None:
+    root = tmp_path / "labelled"
+    for number in range(24):
+        folder = root / f"{number:02d}"
+        picture(folder / "questioned.png", number)
+        for reference in range(5):
+            picture(folder / f"reference_{reference}.png", 1000 + 10 * (number // 2) + reference)
+    (root / "05" / "questioned.png").write_text("no picture")
+    labels = "".join(f"{n:02d},{'genuine' if n % 2 else 'forged'}\n" for n in range(23))
+    (root / "claims.csv").write_text(f"claim_id,label\n{labels}")
+    claims = read_claims(root)
+    hashes, _ = hash_claims(claims, root)
+    verifier, store = small_verifier(), tmp_path / "store"
+    enrolment = read_enrolment(tmp_path / "enrolled")
+    batch = Batch(root, hashes, enrolment, store, tmp_path, "test 1", datetime.now(UTC))
+    settings = ScoringSettings(workers=1)
+    known = facts_of(claims, batch, verifier, Stores.of(verifier, store), settings)
+    made, left_out = labelled_trials(claims, known, batch, (1, 2, 3, 5))
+    assert [(one.n_references, len(one.kind)) for one in made] == [(n, 22) for n in (1, 2, 3, 5)]
+    assert len(set(made[0].writer)) == 12  # two claims of each share their references
+    assert left_out["23"] == "It has no label."
+    assert left_out["05"].startswith("No usable pair. The file could not be decoded")
 
 
 def test_too_few_or_unlabelled_claims_are_refused(tmp_path: Path) -> None:
@@ -67,8 +99,10 @@ def test_too_few_or_unlabelled_claims_are_refused(tmp_path: Path) -> None:
         recalibrate(verifier, [], pd.DataFrame(), POLICY, seed=1)
     picture(tmp_path / "a" / "questioned.png", 1)
     picture(tmp_path / "a" / "reference.png", 2)
-    with pytest.raises(InputError, match="Claim 'a' is not labelled"):
-        label_of(read_claims(tmp_path)[0])
+    (claim,) = read_claims(tmp_path)
+    assert label_of(claim) == ""
+    with pytest.raises(InputError, match="Claim 'a': the column label has 'fake'"):
+        label_of(replace(claim, further={"label": "Fake"}))
 
 
 def test_with_hardly_any_forgeries_nothing_is_accepted() -> None:
@@ -169,7 +203,8 @@ def test_verdicts_become_labelled_claims_and_a_training_source(
         "a": "kept", "b": "kept", "=d": "kept", "z": "unknown_claim", "c": "changed",
     }  # fmt: skip
     labelled = read_claims(folder)
-    assert [label_of(claim) for claim in labelled] == ["forged", "genuine", "forged"]
+    labels = {claim.claim_id.split()[1]: label_of(claim) for claim in labelled}
+    assert labels == {"a": "genuine", "b": "forged", "=d": "forged"}
     assert all(not claim.problem for claim in labelled)
     signatures = training_manifest.read(folder / "signatures.csv").images
     by_writer = pd.DataFrame([vars(one) for one in signatures]).groupby("writer")
@@ -184,7 +219,7 @@ def test_a_later_verdict_replaces_an_earlier_one(claims: Path, tmp_path: Path) -
     folder = tmp_path / "feedback"
     kept(claims, "claim_id,verdict\na,genuine\nb,genuine\n", folder)
     kept(claims, "claim_id,verdict\na,forged\n", folder)
-    labels = {c.claim_id[0]: label_of(c) for c in read_claims(folder)}
+    labels = {c.claim_id.split()[1]: label_of(c) for c in read_claims(folder)}
     assert labels == {"a": "forged", "b": "genuine"}
 
 
@@ -198,3 +233,8 @@ def test_files_that_hold_no_verdicts_are_refused(tmp_path: Path) -> None:
     path.write_text("claim_id,verdict\na,genuine\nb,maybe\n")
     with pytest.raises(ManifestError, match="row 3 has 'maybe'"):
         read_verdicts(path)
+    path.write_text("claim_id,verdict\na,genuine\na,forged\n")
+    with pytest.raises(ManifestError, match="two verdicts on claim 'a'"):
+        read_verdicts(path)
+    path.write_text("claim_id,verdict\na,Genuine\nb,\n")
+    assert list(read_verdicts(path)) == ["a"]

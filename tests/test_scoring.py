@@ -18,6 +18,7 @@ from siamese import scoring, training
 from siamese.calibration import calibrate
 from siamese.claims import hash_claims, read_claims
 from siamese.config import ScoringSettings
+from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.pictures import ManifestError, Picture
 from siamese.preparing import canvas_store, canvases_of, prepare_files
@@ -46,7 +47,10 @@ def scored(root: Path, verifier: Verifier, store: Path) -> pd.DataFrame:
     claims = read_claims(root)
     hashes, _ = hash_claims(claims, root)
     ledger = Path(tempfile.mkdtemp(dir=store.parent))
-    batch = Batch(root, hashes, store, ledger, "test 1", datetime(2026, 1, 2, tzinfo=UTC))
+    enrolment = read_enrolment(store.parent / "enrolled")
+    batch = Batch(
+        root, hashes, enrolment, store, ledger, "test 1", datetime(2026, 1, 2, tzinfo=UTC)
+    )
     return score_claims(claims, batch, verifier, SETTINGS)
 
 

@@ -1,0 +1,115 @@
+"""Manifests and folders as people and strangers make them: nothing is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from example_verifier import small_verifier
+from test_scoring import scored, write_manifest
+
+from siamese.claims import hash_claims, read_claims
+from siamese.files import people_csv
+from siamese.pictures import ManifestError
+from siamese.sources import synthetic
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with the pictures of one claim."""
+    synthetic.write_claims(tmp_path, seed=1, claims=1)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for name in ("questioned", "reference_1"):
+        shutil.copy(tmp_path / "claims" / f"C-0001_{name}.png", folder / f"{name}.png")
+    return folder
+
+
+def claims_of(root: Path, text: str) -> dict[str, tuple[str, str]]:
+    found = read_claims(write_manifest(root, text))
+    return {claim.claim_id: (claim.problem, claim.detail) for claim in found}
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 150, "a/b", "..", "nul\0"])
+def test_ids_that_can_be_no_folder_cost_nothing(root: Path, name: str) -> None:
+    text = f"claim_id,questioned,reference\n{name},,\ngood,questioned.png,reference_1.png\n"
+    if "\0" in name:  # pandas ends a cell there
+        text = text.replace("\0", "")
+    assert claims_of(root, text)["good"] == ("", "")
+
+
+def test_a_long_reference_costs_only_its_claim(root: Path) -> None:
+    found = claims_of(
+        root,
+        f"claim_id,questioned,reference\nlong,questioned.png,{'y' * 300}\n"
+        "good,questioned.png,reference_1.png\n",
+    )
+    assert found["long"][0] in ("path_outside", "reference_missing")
+    assert found["good"] == ("", "")
+
+
+def test_names_that_are_not_utf8_are_scored_and_shown_escaped(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd" / os.fsdecode(b"b\xff")
+    folder.mkdir(parents=True)
+    shutil.copy(root / "questioned.png", folder)
+    shutil.copy(root / "reference_1.png", folder / os.fsdecode(b"reference\xff.png"))
+    found = scored(tmp_path / "odd", small_verifier(), tmp_path / "store")
+    assert found["claim_id"].tolist() == ["b\\udcff"]
+    assert found["closest_reference"].tolist() == ["b\\udcff/reference\\udcff.png"]
+    assert found["distance"].notna().all()
+
+
+def test_rows_that_contradict_each_other_keep_all_they_say(root: Path) -> None:
+    write_manifest(
+        root,
+        "claim_id,questioned,reference,amount,writer_id\n"
+        "a,questioned.png,reference_1.png,10,\na,questioned.png,reference_1.png,50000,eva\n",
+    )
+    (claim,) = read_claims(root)
+    assert claim.further == {"amount": "10; 50000", "writer_id": "eva"}
+    assert claim.writer == "eva"
+
+
+def test_each_row_without_an_id_is_a_claim_of_its_own(root: Path) -> None:
+    found = claims_of(
+        root,
+        "claim_id,questioned,reference\n,questioned.png,reference_1.png\n"
+        "(no id),questioned.png,reference_1.png\n,questioned.png,reference_1.png\n",
+    )
+    assert [problem for problem, _ in found.values()].count("claim_without_id") == 2
+    assert {"(no id, row 2)", "(no id, row 4)", "(no id)"} == set(found)
+
+
+def test_a_ragged_csv_is_refused_and_other_forms_are_read(root: Path) -> None:
+    with pytest.raises(ManifestError, match="could not be read"):
+        claims_of(root, "claim_id,questioned,reference\na,questioned.png,reference_1.png,\n")
+    good = {"a": ("", "")}
+    row = "a;questioned.png;reference_1.png\n"
+    assert claims_of(root, f"\ufeffclaim_id;questioned;reference\n{row}") == good
+    (root / "claims.csv").write_bytes("claim_id,é\n".encode("latin-1"))
+    with pytest.raises(ManifestError, match="save it as CSV UTF-8"):
+        read_claims(root)
+    (root / "claims.csv").unlink()
+    table = pd.DataFrame(
+        {"claim_id": ["a", "b"], "questioned": "questioned.png", "reference": "reference_1.png"}
+    ).assign(writer_id=pd.array([123, None], "Int64"))
+    table.to_parquet(root / "claims.parquet")
+    assert [claim.writer for claim in read_claims(root)] == ["123", ""]
+
+
+def test_fingerprints_see_what_is_enrolled(root: Path) -> None:
+    write_manifest(root, "claim_id,questioned,reference,writer_id\na,questioned.png,,eva\n")
+    seen = {
+        hash_claims(read_claims(root, enrolled), root)[1]
+        for enrolled in ({}, {"eva": ("1" * 64,)}, {"eva": ("2" * 64,)})
+    }
+    assert len(seen) == 3
+
+
+def test_no_cell_of_a_csv_for_people_runs_as_a_formula() -> None:
+    frame = pd.DataFrame({"id": ["=cmd|x", "@a", "-5.5", "+x", "plain"], "n": [-1.5, 2, 3, 4, 5]})
+    lines = people_csv(frame.rename(columns={"n": "=n"})).splitlines()
+    assert lines == ["id,'=n", "'=cmd|x,-1.5", "'@a,2.0", "-5.5,3.0", "'+x,4.0", "plain,5.0"]
