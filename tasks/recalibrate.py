@@ -10,7 +10,6 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-from prefect.tasks import exponential_backoff
 
 from siamese import recalibration
 from siamese.claims import hash_claims, read_claims
@@ -24,7 +23,7 @@ from siamese.trials import Trials
 from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.calibrate import REFERENCES
-from tasks.register import log_model, verifier_sha256
+from tasks.register import REGISTERING, log_model, verifier_sha256
 from tasks.score import claims_fingerprint, enrolment_of
 from tasks.stage import Output, Work, stage
 
@@ -101,15 +100,7 @@ def _table(figures: dict[str, Any], trials: Trials, left_out: dict[str, str]) ->
     return "\n".join(lines) + "\n"
 
 
-@stage(
-    "register_recalibrated",
-    sections=("tracking",),
-    besides=(tracking,),
-    outside=lambda parameters: tracking.registry_fingerprint(parameters["settings"]),
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_condition_fn=tracking.server_away,
-)
+@stage("register_recalibrated", **REGISTERING)
 def register_recalibrated(
     work: Work, settings: Settings, model: Output, recalibrated: Output
 ) -> str:

@@ -39,19 +39,22 @@ _ABOUT = (
 )
 
 
+#: Options of a stage that writes to the registry.
+REGISTERING: dict[str, Any] = {
+    "sections": ("tracking",),
+    "besides": (tracking,),
+    "outside": lambda parameters: tracking.registry_fingerprint(parameters["settings"]),
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=5),
+    "retry_condition_fn": tracking.server_away,
+}
+
+
 class RegistrationRefused(RunError):
     """The model may not be registered; the message says why."""
 
 
-@stage(
-    "register",
-    sections=("tracking",),
-    besides=(tracking,),
-    outside=lambda parameters: tracking.registry_fingerprint(parameters["settings"]),
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_condition_fn=tracking.server_away,
-)
+@stage("register", **REGISTERING)
 def register(
     work: Work, settings: Settings, splits: Output, trained: Output, evaluated: Output
 ) -> str:
