@@ -106,6 +106,26 @@ def retrain(
 
 
 @app.command()
+def rollback(
+    version: Annotated[
+        str, typer.Argument(help="Version to go to; none: the champion before this one.")
+    ] = "",
+    config: Config = None,
+    set_: Set = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make an earlier version the champion again; doing it twice changes nothing more.
+
+    What was champion when, and why, is in the registered model's tag champion_history.
+    """
+    settings = read_settings(config, set_, data_dir)
+    prepare_environment(settings)
+    from flows.roll_back import roll_back
+
+    out.print(f"\n{run_flow(roll_back, settings, version)}")
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     config: Config = None,

@@ -89,7 +89,7 @@ def make_champion(settings: Settings, registered: Output) -> Output:
     """Point the alias at a registered version, whatever it points at now; returns that version."""
     client = tracking.connect(settings)
     version = str(read_json(registered / "registered.json")["version"])
-    client.set_registered_model_alias(settings.tracking.model, "champion", version)
+    tracking.set_champion(client, settings.tracking.model, version, "Recalibrated.")
     return registered
 
 
@@ -207,7 +207,7 @@ def _trials(
 def _promoted(settings: Settings, version: str, why: str) -> str:
     client = tracking.connect(settings)
     model = settings.tracking.model
-    client.set_registered_model_alias(model, "champion", version)
+    tracking.set_champion(client, model, version, why)
     if str(client.get_registered_model(model).aliases.get("challenger")) == version:
         client.delete_registered_model_alias(model, "challenger")
     return _told(why)

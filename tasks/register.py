@@ -197,9 +197,11 @@ def _describe(
     }.items():
         client.set_model_version_tag(model, version, name, value)
     client.update_registered_model(model, _ABOUT)
-    alias = "challenger" if _has_champion(client, model) else "champion"
-    client.set_registered_model_alias(model, alias, version)
-    return alias
+    if _has_champion(client, model):
+        client.set_registered_model_alias(model, "challenger", version)
+        return "challenger"
+    tracking.set_champion(client, model, version, "The first.")
+    return "champion"
 
 
 def _has_champion(client: MlflowClient, model: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,29 @@ def registry_fingerprint(settings: Settings) -> str:
     """Names the registry; a store that was thrown away and made anew is another one."""
     experiment: Any = connect(settings).get_experiment_by_name(settings.tracking.experiment)
     return fingerprint(experiment.experiment_id, experiment.creation_time)
+
+
+_HISTORY = "champion_history"
+_MOST_TOLD = 30  # entries: a tag holds 5,000 characters
+
+
+def champion_history(client: MlflowClient, model: str) -> list[dict[str, str]]:
+    """Every champion so far, oldest first: ``version``, ``at``, ``why``."""
+    found: list[dict[str, str]] = json.loads(
+        client.get_registered_model(model).tags.get(_HISTORY, "[]")
+    )
+    return found
+
+
+def set_champion(client: MlflowClient, model: str, version: str, why: str) -> None:
+    """Point the alias at a version, and write it down; the champion again is no news."""
+    history = champion_history(client, model)
+    client.set_registered_model_alias(model, "champion", version)
+    if history and history[-1]["version"] == version:
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    history.append({"version": version, "at": now, "why": why[:100]})
+    client.set_registered_model_tag(model, _HISTORY, json.dumps(history[-_MOST_TOLD:]))
 
 
 def parameters(settings: Settings) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_recalibration_makes_a_version_with_its_lineage(
     # The same claims make the same version, and it is the champion again.
     made = client.get_model_version_by_alias("signature-verifier", "champion")
     assert str(made.version) == "2"
+    done = system.run("rollback", *flags, PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.rstrip().endswith("the champion. Rolled back from version 2.")
+    again = system.run("rollback", *flags, PREFECT_API_URL=prefect_server)
+    assert "Version 1 is the champion already, since 20" in again.stdout
+    gone = system.run("rollback", "7", *flags, PREFECT_API_URL=prefect_server)
+    assert gone.returncode == 1
+    assert "signature-verifier has no version 7." in gone.stdout
+    system.run("rollback", "2", *flags, PREFECT_API_URL=prefect_server)
+    history = json.loads(client.get_registered_model("signature-verifier").tags["champion_history"])
+    assert [entry["version"] for entry in history] == ["1", "2", "1", "2"]
     other = system.run(
         "score", claims, "--set", "policy.max_frr=0.2", *flags, PREFECT_API_URL=prefect_server
     )

@@ -114,6 +114,7 @@ def test_faults_inside_a_flow_are_one_sentence_too(
         "enroll",
         "feedback",
         "recalibrate",
+        "rollback",
         "ui",
         "serve",
         "doctor",

@@ -1,0 +1,78 @@
+"""Roll back: an earlier champion again."""
+
+from __future__ import annotations
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+
+from siamese.config import Settings
+from siamese.errors import RunError
+from tasks import tracking
+
+_ROLLED_BACK = "Rolled back from"
+
+
+class NothingToRollBack(RunError):
+    """There is no version to go back to; the message says why."""
+
+
+@task(
+    name="rollback",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=tracking.server_away,
+)
+def rollback(settings: Settings, version: str = "") -> str:
+    """Make the champion before this one, or a version by number, the champion.
+
+    Done twice it is done once: a champion that was rolled back to stays.
+
+    Returns
+    -------
+    A sentence that says what was done.
+
+    Raises
+    ------
+    NothingToRollBack : there is no such version, or no champion before this one.
+    """
+    client = tracking.connect(settings)
+    model = settings.tracking.model
+    try:
+        current = str(client.get_model_version_by_alias(model, "champion").version)
+    except MlflowException as error:
+        if error.error_code not in tracking.REFUSALS:
+            raise
+        raise NothingToRollBack(f"{model} has no champion.") from error
+    history = tracking.champion_history(client, model)
+    last = history[-1] if history else {"version": "", "why": "", "at": ""}
+    if version == current or (
+        not version and last["version"] == current and last["why"].startswith(_ROLLED_BACK)
+    ):
+        return _told(f"Version {current} is the champion already, since {last['at']}.")
+    chosen = version or _before(client, model, current, history)
+    try:
+        client.get_model_version(model, chosen)
+    except MlflowException as error:
+        if error.error_code not in tracking.REFUSALS:
+            raise
+        raise NothingToRollBack(f"{model} has no version {chosen}.") from error
+    why = f"{_ROLLED_BACK} version {current}."
+    tracking.set_champion(client, model, chosen, why)
+    return _told(f"Version {chosen} is the champion. {why}")
+
+
+def _before(client: MlflowClient, model: str, current: str, history: list[dict[str, str]]) -> str:
+    """The latest champion before this one whose version is still there."""
+    there = {str(one.version) for one in client.search_model_versions(f"name = '{model}'")}
+    for entry in reversed(history):
+        if entry["version"] != current and entry["version"] in there:
+            return entry["version"]
+    raise NothingToRollBack(f"Version {current} of {model} is the only champion there was.")
+
+
+def _told(what: str) -> str:
+    get_run_logger().info(what)
+    create_markdown_artifact(markdown=f"## Rollback\n\n{what}\n", key="rollback")
+    return what
