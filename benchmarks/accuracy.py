@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,12 +25,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 
-from siamese import imaging, training
+from siamese import training
 from siamese.calibration import calibrate
 from siamese.config import (
-    ImagingSettings,
     NetworkSettings,
     PairSettings,
     PolicySettings,
@@ -40,114 +38,29 @@ from siamese.config import (
 )
 from siamese.evaluation import evaluate
 from siamese.loss import ContrastiveTerms, pair_loss
-from siamese.pairs import build_pairs
-from siamese.pictures import Picture, hash_pictures
-from siamese.preparing import canvas_store, prepare_files
-from siamese.sources import kaggle, layouts
-from siamese.splitting import parse_writers
-from siamese.store import stack_canvases
-from siamese.training import SignatureSet
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
-SEED = 2011
-SHARED = Path(os.environ.get("SIGNATURE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ROOT = Path(__file__).parents[1]
-SPLITS = {
-    "train": {"dutch": "001-040", "hindi": "001-072"},
-    "calibration": {"dutch": "041-048", "hindi": "073-080"},
-    "test": {"dutch": "049-069", "hindi": "081-100"},
-}
-Canvases = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]
 
 
-class Data:
-    """All signatures, on canvases as ours are made, or with some of that left out."""
-
-    def __init__(self, store: Path) -> None:
-        self.settings = ImagingSettings()
-        tables = []
-        for source, listing in (
-            ("dutch", kaggle.read(SHARED / "kaggle-signature-verification" / "sign_data")),
-            ("hindi", layouts.read_bhsig260(SHARED / "BHSig260" / "Hindi")),
-        ):
-            table = pd.DataFrame([vars(image) for image in listing.images])
-            table = table[table["part"] != "test"]  # a copy of what is in train
-            table["path"] = [str(listing.root / path) for path in table["path"]]
-            tables.append(table.assign(source=source))
-        images = pd.concat(tables, ignore_index=True)
-        ids = hash_pictures(Picture(Path(path)) for path in images["path"])
-        images["image_id"] = [ids[Picture(Path(path))] for path in images["path"]]
-        images = images.drop_duplicates("image_id")
-        files = [(row.image_id, Path(row.path)) for row in images.itertuples()]
-        facts = prepare_files(files, self.settings, canvas_store(store, self.settings))
-        facts = facts.loc[images["image_id"]]
-        images["quality"] = facts["quality"].to_numpy()
-        images["perceptual_hash"] = facts["perceptual_hash"].to_numpy()
-        images["split"] = ""
-        for split, ranges in SPLITS.items():
-            for source, text in ranges.items():
-                names = parse_writers(text)
-                mine = (images["source"] == source) & images["writer"].isin(names)
-                images.loc[mine, "split"] = split
-        images["writer"] = images["source"] + ":" + images["writer"]
-        good = (images["split"] != "") & images["quality"].isin(imaging.USABLE)
-        self.images = images[good].reset_index(drop=True)
-        size = self.settings
-        self.ours: Canvases = stack_canvases(
-            facts.loc[self.images["image_id"]], size.height, size.width
-        )
-
-    @cached_property
-    def with_paper(self) -> Canvases:
-        """The same ink boxes with the paper left in: the grey picture, inverted."""
-        return np.stack([self._placed(path, paper=True) for path in self.images["path"]])
-
-    @cached_property
-    def unscaled(self) -> Canvases:
-        """Ink alone, but the whole picture squeezed onto the canvas, as baselines do."""
-        return np.stack([self._placed(path, paper=False) for path in self.images["path"]])
-
-    def _placed(self, path: str, *, paper: bool) -> imaging.Grey:
-        grey = imaging.shrink(imaging.decode(Path(path).read_bytes(), self.settings))
-        ink = imaging.remove_specks(imaging.lift_ink(grey))
-        if paper:
-            rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-            box = (255 - grey)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            return imaging.place_on_canvas(np.maximum(box, 1), self.settings)
-        small = baselines.resized(
-            imaging.level_ink(ink)[None], self.settings.height, self.settings.width
-        )
-        return (small[0, 0] * 255).round().byte().numpy()
-
-    def pairs(self, split: str, settings: PairSettings) -> pd.DataFrame:
-        """Pairs of each source by itself: a random forgery is by a writer of the same source."""
-        mine = self.images[self.images["split"] == split]
-        made = [build_pairs(part, settings, SEED) for _, part in mine.groupby("source")]
-        return pd.concat(made, ignore_index=True)
-
-    def signatures(self, split: str, canvases: Canvases) -> SignatureSet:
-        rows = np.flatnonzero(self.images["split"] == split)
-        mine = self.images.iloc[rows]
-        return SignatureSet(
-            canvases[rows],
-            mine["writer"].to_numpy(str),
-            (mine["kind"] == "genuine").to_numpy(),
-            mine["image_id"].to_numpy(str),
-        )
-
-
 # --- what is trained -------------------------------------------------------------------------
 
 
-def ours(data: Data, canvases: Canvases, steps: int, **changes: Any) -> Embed:
-    """Ours, with some settings changed."""
+def ours(
+    data: Data,
+    canvases: Canvases,
+    steps: int,
+    sources: Sequence[str] = SOURCES,
+    **changes: Any,
+) -> Embed:
+    """Ours, on writers of some sources, with some settings changed."""
     settings = TrainingSettings(**{"steps": steps, "evaluate_every": max(steps // 5, 1), **changes})
     made = training.train(
-        data.signatures("train", canvases),
-        data.signatures("calibration", canvases),
+        data.signatures("train", canvases, sources),
+        data.signatures("calibration", canvases, sources),
         NetworkSettings(),
         settings,
         SEED,
@@ -231,12 +144,13 @@ def _training_pairs(data: Data, most: int) -> tuple[npt.NDArray[np.int64], npt.N
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: how canvases are made, how it is trained, how it fuses."""
+    """One line of the table: how canvases are made, how it is trained and on what, how it fuses."""
 
     title: str
     train: Callable[[Data, Canvases, int], Embed]
     canvases: str = "ours"
     spread: bool = True
+    sources: Sequence[str] = SOURCES
 
 
 def _without(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
@@ -254,6 +168,10 @@ ROWS: Mapping[str, Row] = {
     "notebook_clean": Row("(a) the same on our canvases", notebook, spread=False),
     "signet": Row("(b) SigNet-like, on our canvases", signet, spread=False),
     "ours": Row("(c) ours", ours),
+    "dutch_alone": Row("(c) ours, trained and calibrated on Dutch writers alone",
+                       _without(sources=("dutch",)), sources=("dutch",)),
+    "hindi_alone": Row("(c) ours, trained and calibrated on Hindi writers alone",
+                       _without(sources=("hindi",)), sources=("hindi",)),
     "ours_paper": Row("(c) ours with the paper left in (a leak)", ours, "with_paper"),
     "pairs": Row("(d) ours, each image in one pair of a batch", _one_pair_an_image),
     "single_margin": Row("(d) ours, one margin", _without(margin_genuine=0.0)),
@@ -281,13 +199,13 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
         return fused_trials(pairs, ids, vectors, n, SEED)
 
     def pooled(n: int) -> Trials:
-        both = [trials("calibration", n, PairSettings(), s).to_frame() for s in SPLITS["test"]]
+        both = [trials("calibration", n, PairSettings(), s).to_frame() for s in row.sources]
         return Trials.from_frame(pd.concat(both))
 
     calibrations = {n: calibrate(pooled(n), policy) for n in (1, 5)}
     anchor = PairSettings(max_genuine=40, max_skilled=20, max_random=20)
     found: dict[str, Any] = {}
-    for source in SPLITS["test"]:
+    for source in SOURCES:
         for n, calibration in calibrations.items():
             one = evaluate(trials("test", n, PairSettings(), source), calibration, policy, SEED)
             found[f"{source} {n}"] = one.to_dict()

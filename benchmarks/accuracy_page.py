@@ -15,6 +15,8 @@ _COLUMNS = (
     ("5", "eer_skilled", "EER_skilled, 5 ref."),
     ("5 mean", "eer_skilled", "… fused by the mean"),
     ("mixed", "auc_mixed", "AUC, mixed pairs"),
+    ("1", "far_skilled", "FAR_skilled at the frozen threshold"),
+    ("1", "frr", "FRR there"),
     ("1", "cllr", "Cllr, 1 ref."),
 )
 
@@ -65,7 +67,7 @@ def _cell(figures: dict[str, Any], which: str, name: str) -> str:
     found = figures.get(which, {}).get("figures", {}).get(name)
     if not found:
         return ""
-    if name.startswith("eer"):
+    if name.startswith(("eer", "far", "frr")):
         return "{value:.1%} [{low:.1%}, {high:.1%}]".format(**found)
     return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found)
 

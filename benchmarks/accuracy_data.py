@@ -1,0 +1,112 @@
+"""The signatures that the accuracy benchmark trains on and measures, and whose they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import baselines
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from siamese import imaging
+from siamese.config import ImagingSettings, PairSettings
+from siamese.pairs import build_pairs
+from siamese.pictures import Picture, hash_pictures
+from siamese.preparing import canvas_store, prepare_files
+from siamese.sources import kaggle, layouts
+from siamese.splitting import parse_writers
+from siamese.store import stack_canvases
+from siamese.training import SignatureSet
+
+SEED = 2011
+SHARED = Path(os.environ.get("SIGNATURE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SPLITS = {
+    "train": {"dutch": "001-040", "hindi": "001-072"},
+    "calibration": {"dutch": "041-048", "hindi": "073-080"},
+    "test": {"dutch": "049-069", "hindi": "081-100"},
+}
+SOURCES = tuple(SPLITS["test"])
+Canvases = npt.NDArray[np.uint8]
+
+
+class Data:
+    """All signatures, on canvases as ours are made, or with some of that left out."""
+
+    def __init__(self, store: Path) -> None:
+        self.settings = ImagingSettings()
+        tables = []
+        for source, listing in (
+            ("dutch", kaggle.read(SHARED / "kaggle-signature-verification" / "sign_data")),
+            ("hindi", layouts.read_bhsig260(SHARED / "BHSig260" / "Hindi")),
+        ):
+            table = pd.DataFrame([vars(image) for image in listing.images])
+            table = table[table["part"] != "test"]  # a copy of what is in train
+            table["path"] = [str(listing.root / path) for path in table["path"]]
+            tables.append(table.assign(source=source))
+        images = pd.concat(tables, ignore_index=True)
+        ids = hash_pictures(Picture(Path(path)) for path in images["path"])
+        images["image_id"] = [ids[Picture(Path(path))] for path in images["path"]]
+        images = images.drop_duplicates("image_id")
+        files = [(row.image_id, Path(row.path)) for row in images.itertuples()]
+        facts = prepare_files(files, self.settings, canvas_store(store, self.settings))
+        facts = facts.loc[images["image_id"]]
+        images["quality"] = facts["quality"].to_numpy()
+        images["perceptual_hash"] = facts["perceptual_hash"].to_numpy()
+        images["split"] = ""
+        for split, ranges in SPLITS.items():
+            for source, text in ranges.items():
+                names = parse_writers(text)
+                mine = (images["source"] == source) & images["writer"].isin(names)
+                images.loc[mine, "split"] = split
+        images["writer"] = images["source"] + ":" + images["writer"]
+        good = (images["split"] != "") & images["quality"].isin(imaging.USABLE)
+        self.images = images[good].reset_index(drop=True)
+        size = self.settings
+        self.ours: Canvases = stack_canvases(
+            facts.loc[self.images["image_id"]], size.height, size.width
+        )
+
+    @cached_property
+    def with_paper(self) -> Canvases:
+        """The same ink boxes with the paper left in: the grey picture, inverted."""
+        return np.stack([self._placed(path, paper=True) for path in self.images["path"]])
+
+    @cached_property
+    def unscaled(self) -> Canvases:
+        """Ink alone, but the whole picture squeezed onto the canvas, as baselines do."""
+        return np.stack([self._placed(path, paper=False) for path in self.images["path"]])
+
+    def _placed(self, path: str, *, paper: bool) -> imaging.Grey:
+        grey = imaging.shrink(imaging.decode(Path(path).read_bytes(), self.settings))
+        ink = imaging.remove_specks(imaging.lift_ink(grey))
+        if paper:
+            rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+            box = (255 - grey)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            return imaging.place_on_canvas(np.maximum(box, 1), self.settings)
+        small = baselines.resized(
+            imaging.level_ink(ink)[None], self.settings.height, self.settings.width
+        )
+        return (small[0, 0] * 255).round().byte().numpy()
+
+    def pairs(self, split: str, settings: PairSettings) -> pd.DataFrame:
+        """Pairs of each source by itself: a random forgery is by a writer of the same source."""
+        mine = self.images[self.images["split"] == split]
+        made = [build_pairs(part, settings, SEED) for _, part in mine.groupby("source")]
+        return pd.concat(made, ignore_index=True)
+
+    def signatures(
+        self, split: str, canvases: Canvases, sources: Sequence[str] = SOURCES
+    ) -> SignatureSet:
+        mine = (self.images["split"] == split) & self.images["source"].isin(sources)
+        rows = np.flatnonzero(mine)
+        mine = self.images.iloc[rows]
+        return SignatureSet(
+            canvases[rows],
+            mine["writer"].to_numpy(str),
+            (mine["kind"] == "genuine").to_numpy(),
+            mine["image_id"].to_numpy(str),
+        )
