@@ -1,10 +1,13 @@
-"""Score a claims folder with the library alone: ``score_folder.py CLAIMS MODEL WORK``.
+"""Score a claims folder with the library alone, in processes for a test to kill.
 
-A process for a test to kill. The date is fixed, so that two runs can be compared to the byte.
+``score_folder.py CLAIMS MODEL`` imports everything once; for each line with a folder on its
+input it forks a process that scores into that folder, writes the process's id, and when that has
+ended its exit status. The date is fixed, so that two runs can be compared to the byte.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,16 +20,26 @@ from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
 
 
-def main(root: Path, model: Path, work: Path) -> None:
+def score(root: Path, model: Path, work: Path) -> None:
     claims = read_claims(root)
     hashes, _ = hash_claims(claims, root)
     when = datetime(2026, 1, 2, tzinfo=UTC)
     enrolment = read_enrolment(work / "enrolled")
-    batch = Batch(root, hashes, enrolment, work / "store", work / "ledger", "model version 1", when)
-    print("begun", flush=True)
+    store, ledger = work / "store", work / "ledger"
+    batch = Batch(root, hashes, enrolment, store, ledger, "model version 1", when)
     settings = ScoringSettings(shard=4, workers=1)
     decisions = score_claims(claims, batch, Verifier.load(model), settings)
     CLAIM_DECISIONS.write(decisions, work / "decisions.parquet", {})
+
+
+def main(root: Path, model: Path) -> None:
+    for line in sys.stdin:
+        child = os.fork()  # before torch has started a thread
+        if child == 0:
+            score(root, model, Path(line.strip()))
+            os._exit(0)
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -58,40 +61,51 @@ def test_two_thousand_real_claims_add_up(
     assert len(list((page / "thumbnails").iterdir())) > 500
 
 
-def test_killed_anywhere_the_rerun_is_the_same_to_the_byte(
-    system: System, champion: Path, tmp_path: Path
-) -> None:
-    claims = system.output_of("example_claims") / "claims"
+@pytest.fixture
+def scorer(system: System, champion: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that forks one to score the demo's claims; see ``score_folder.py``."""
     script = Path(__file__).with_name("score_folder.py")
+    claims = system.output_of("example_claims") / "claims"
+    with subprocess.Popen(
+        [sys.executable, script, claims, champion],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(tmp_path),
+    ) as process:  # fmt: skip
+        yield process
+        assert process.stdin
+        process.stdin.close()
 
-    def start(work: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, script, claims, champion, work],
-            stdout=subprocess.PIPE, env=environment(tmp_path),
-        )  # fmt: skip
 
+def run_and_kill(scorer: subprocess.Popen[str], work: Path, after: float | None) -> int:
+    """Score into a folder, killed after some seconds; the exit status, negative when killed."""
+    assert scorer.stdin
+    assert scorer.stdout
+    print(work, file=scorer.stdin, flush=True)
+    child = int(scorer.stdout.readline())
+    if after is not None:
+        time.sleep(after)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    return int(scorer.stdout.readline())
+
+
+def test_killed_anywhere_the_rerun_is_the_same_to_the_byte(
+    scorer: subprocess.Popen[str], tmp_path: Path
+) -> None:
     calm = tmp_path / "calm"
-    with start(calm) as process:
-        assert process.stdout
-        process.stdout.readline()
-        began = time.monotonic()
-        assert process.wait() == 0
+    assert run_and_kill(scorer, calm, None) == 0
+    began = time.monotonic()
+    assert run_and_kill(scorer, tmp_path / "timed", None) == 0
     whole = time.monotonic() - began
     expected = (calm / "decisions.parquet").read_bytes()
+    assert (tmp_path / "timed" / "decisions.parquet").read_bytes() == expected
     shards = len(list((calm / "ledger").iterdir()))
 
     chance = random.Random(4)
-    killed = kept = finished = 0
+    killed = kept = 0
     work, before = tmp_path / "0", {}
     while killed < KILLS:
-        with start(work) as process:
-            assert process.stdout
-            process.stdout.readline()
-            try:
-                process.wait(chance.uniform(0, 0.5 * whole))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
+        status = run_and_kill(scorer, work, chance.uniform(0, 0.4 * whole))
+        killed += status == -signal.SIGKILL
         now = {
             path.name: path.stat().st_mtime_ns
             for path in (work / "ledger").glob("*.parquet")
@@ -101,12 +115,10 @@ def test_killed_anywhere_the_rerun_is_the_same_to_the_byte(
         assert before.items() <= now.items()
         kept += len(before)
         before = now
-        if process.returncode == 0:
+        if status == 0:
             assert (work / "decisions.parquet").read_bytes() == expected
-            finished += 1
-            work, before = tmp_path / str(finished), {}
-    with start(work) as process:
-        assert process.wait() == 0
+            work, before = tmp_path / str(killed), {}
+    assert run_and_kill(scorer, work, None) == 0
     assert (work / "decisions.parquet").read_bytes() == expected
     assert kept >= shards  # the kills did not all come before there was anything to keep
 
