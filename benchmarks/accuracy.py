@@ -4,9 +4,9 @@
 
 Trains each row on Dutch writers 001-040 (Kaggle copy) and Hindi writers 001-072 (BHSig260),
 selects and calibrates on Dutch 041-048 and Hindi 073-080, and measures all on the same pairs of
-Dutch 049-069 and Hindi 081-100. Rows that are in docs/accuracy.json already are kept, so that a
-run that was stopped goes on; --only does some of them, again. Writes docs/accuracy.md, .json and
-.png. Signatures are read from ../shared/data, or the folder that SIGNATURE_DATA names.
+Dutch 049-069 and Hindi 081-100. Rows that docs/accuracy.json has of the same steps, seed and code
+are kept, so that a run that was stopped goes on; --only does some of them, again. Writes
+docs/accuracy.md, .json and .png. Signatures are read from ../shared/data, or the folder that SIGNATURE_DATA names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 
 from siamese import training
-from siamese.calibration import calibrate
+from siamese.calibration import CalibrationError, calibrate
 from siamese.config import (
     NetworkSettings,
     PairSettings,
@@ -37,7 +37,9 @@ from siamese.config import (
     TrainingSettings,
 )
 from siamese.evaluation import evaluate
+from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
+from siamese.model import SignatureNet
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +106,12 @@ def disjoint_pairs(
     return ContrastiveTerms(sum(terms[1:], terms[0]), *(term.detach() for term in terms))
 
 
+def _strips(data: Data, canvases: Canvases, steps: int) -> Embed:
+    """Ours with the coarser pooling that it had before."""
+    with mock.patch.object(SignatureNet, "grid", (1, 6)):
+        return ours(data, canvases, steps)
+
+
 def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:
     """The notebook's network and recipe, on 1,500 pairs for each of its 9 epochs."""
     del steps
@@ -120,7 +128,7 @@ def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:
 
 
 def signet(data: Data, canvases: Canvases, steps: int) -> Embed:
-    """A SigNet-like network, on as many pictures as ours sees in half its steps."""
+    """A SigNet-like network, on half as many pictures as ours sees."""
     inputs = baselines.resized(canvases, 155, 220)
     network = baselines.SigNetLike()
     rows, labels = _training_pairs(data, steps * 20)
@@ -136,7 +144,8 @@ def _training_pairs(data: Data, most: int) -> tuple[npt.NDArray[np.int64], npt.N
     """Genuine and skilled pairs in equal number, as places among the images."""
     pairs = data.pairs("train", PairSettings(max_genuine=200, max_skilled=200, max_random=1))
     pairs = pairs[pairs["kind"] != "random_forgery"]
-    pairs = pairs.groupby("label").sample(most // 2, random_state=SEED)
+    each = min(most // 2, pairs["label"].value_counts().min())
+    pairs = pairs.groupby("label").sample(each, random_state=SEED)
     place = {image_id: i for i, image_id in enumerate(data.images["image_id"])}
     rows = pairs[["reference_id", "questioned_id"]].map(place.__getitem__).to_numpy(np.int64)
     return rows, pairs["label"].to_numpy(np.int64)
@@ -144,12 +153,11 @@ def _training_pairs(data: Data, most: int) -> tuple[npt.NDArray[np.int64], npt.N
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: how canvases are made, how it is trained and on what, how it fuses."""
+    """One line of the table: how it is trained, on which canvases, and of which sources."""
 
     title: str
     train: Callable[[Data, Canvases, int], Embed]
     canvases: str = "ours"
-    spread: bool = True
     sources: Sequence[str] = SOURCES
 
 
@@ -158,27 +166,30 @@ def _without(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
 
 
 def _one_pair_an_image(data: Data, canvases: Canvases, steps: int) -> Embed:
+    # 48 of the 80 pictures of a batch are in a pair: more steps, for as many pictures.
     with mock.patch.object(training, "batch_contrastive", disjoint_pairs):
-        return ours(data, canvases, steps)
+        return ours(data, canvases, steps * 80 // 48)
 
 
 ROWS: Mapping[str, Row] = {
-    "notebook": Row("(a) the notebook's network and recipe, paper left in", notebook, "with_paper",
-                    spread=False),
-    "notebook_clean": Row("(a) the same on our canvases", notebook, spread=False),
-    "signet": Row("(b) SigNet-like, on our canvases", signet, spread=False),
+    "notebook": Row("(a) the notebook's network and recipe, on whole pictures with their paper",
+                    notebook, "whole"),
+    "notebook_clean": Row("(a) the same on our canvases", notebook),
+    "signet": Row("(b) SigNet-like, on our canvases", signet),
     "ours": Row("(c) ours", ours),
     "dutch_alone": Row("(c) ours, trained and calibrated on Dutch writers alone",
                        _without(sources=("dutch",)), sources=("dutch",)),
     "hindi_alone": Row("(c) ours, trained and calibrated on Hindi writers alone",
                        _without(sources=("hindi",)), sources=("hindi",)),
     "ours_paper": Row("(c) ours with the paper left in (a leak)", ours, "with_paper"),
-    "pairs": Row("(d) ours, each image in one pair of a batch", _one_pair_an_image),
+    "pairs": Row("(d) ours, each picture in one pair of a batch", _one_pair_an_image),
     "single_margin": Row("(d) ours, one margin", _without(margin_genuine=0.0)),
     "no_random": Row("(d) ours, no random negatives", _without(random_weight=0.0)),
     "no_augment": Row("(d) ours, no augmentation", _without(augment=False)),
     "no_invented": Row("(d) ours, no invented writers", _without(invented_writers=0.0)),
-    "unscaled": Row("(d) ours, no scale normalisation", ours, "unscaled"),
+    "strips": Row("(d) ours, pooled into 1 × 6 strips", _strips),
+    "unscaled": Row("(d) ours, whole pictures squeezed: no crop, no proportions", ours,
+                    "whole_ink"),
 }  # fmt: skip
 
 
@@ -211,10 +222,11 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
             found[f"{source} {n}"] = one.to_dict()
         mixed = evaluate(trials("test", 1, anchor, source), calibrations[1], policy, SEED)
         found[f"{source} mixed"] = mixed.to_dict()
-        if row.spread:
-            with mock.patch("siamese.trials.fuse", lambda gaps, spread: gaps.mean(axis=-1)):
-                mean = trials("test", 5, PairSettings(), source)
-            found[f"{source} 5 mean"] = evaluate(mean, calibrations[5], policy, SEED).to_dict()
+        with mock.patch("siamese.trials.fuse", lambda gaps, spread: gaps.mean(axis=-1)):
+            mean = trials("test", 5, PairSettings(), source)
+            found[f"{source} 5 mean"] = evaluate(
+                mean, calibrate(pooled(5), policy), policy, SEED
+            ).to_dict()
     return found
 
 
@@ -225,23 +237,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the results")
     arguments = parser.parse_args()
     path = arguments.out / "accuracy.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    rows = known.get("rows", {}) if known.get("steps") == arguments.steps else {}
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else {}
+    same = {"steps": arguments.steps, "seed": SEED, "code": code_version(training)}
     data = Data(ROOT / "data" / "store")
     for name, row in ROWS.items():
-        if name in rows and name not in (arguments.only or ()):
-            continue
-        if arguments.only and name not in arguments.only:
+        known = {key: rows.get(name, {}).get(key) for key in same} == same
+        if name not in arguments.only if arguments.only else known:
             continue
         print(row.title, flush=True)
         canvases = getattr(data, row.canvases)
         began = time.monotonic()
         embed = row.train(data, canvases, arguments.steps)
-        minutes = (time.monotonic() - began) / 60
-        rows[name] = {"title": row.title, "minutes": round(minutes, 1),
-                      "figures": measure(data, canvases, row, embed)}  # fmt: skip
-        everything = {"steps": arguments.steps, "seed": SEED, "splits": SPLITS,
-                      "rows": {key: rows[key] for key in ROWS if key in rows}}  # fmt: skip
+        minutes = round((time.monotonic() - began) / 60, 1)
+        made: dict[str, Any] = {"title": row.title, "minutes": minutes, **same}
+        try:
+            made["figures"] = measure(data, canvases, row, embed)
+        except CalibrationError as error:
+            made["failed"] = str(error)
+        rows[name] = made
+        everything = {"splits": SPLITS, "rows": {key: rows[key] for key in ROWS if key in rows}}
         arguments.out.mkdir(exist_ok=True)
         path.write_text(json.dumps(everything) + "\n")
         write_page(everything, arguments.out)

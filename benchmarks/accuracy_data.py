@@ -72,24 +72,34 @@ class Data:
 
     @cached_property
     def with_paper(self) -> Canvases:
-        """The same ink boxes with the paper left in: the grey picture, inverted."""
-        return np.stack([self._placed(path, paper=True) for path in self.images["path"]])
+        """As ours, but with the paper left in: the grey picture, inverted, in the ink's box."""
+        return np.stack([self._with_paper(*self._read(path)) for path in self.images["path"]])
 
     @cached_property
-    def unscaled(self) -> Canvases:
-        """Ink alone, but the whole picture squeezed onto the canvas, as baselines do."""
-        return np.stack([self._placed(path, paper=False) for path in self.images["path"]])
+    def whole(self) -> Canvases:
+        """The whole picture with its paper, inverted, squeezed onto the canvas."""
+        return np.stack([self._squeezed(255 - self._read(p)[0]) for p in self.images["path"]])
 
-    def _placed(self, path: str, *, paper: bool) -> imaging.Grey:
-        grey = imaging.shrink(imaging.decode(Path(path).read_bytes(), self.settings))
-        ink = imaging.remove_specks(imaging.lift_ink(grey))
-        if paper:
-            rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-            box = (255 - grey)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            return imaging.place_on_canvas(np.maximum(box, 1), self.settings)
-        small = baselines.resized(
-            imaging.level_ink(ink)[None], self.settings.height, self.settings.width
+    @cached_property
+    def whole_ink(self) -> Canvases:
+        """The whole picture, ink alone, squeezed onto the canvas: no crop, no proportions."""
+        return np.stack(
+            [self._squeezed(imaging.level_ink(self._read(p)[1])) for p in self.images["path"]]
         )
+
+    def _read(self, path: str) -> tuple[imaging.Grey, imaging.Grey]:
+        """The grey picture and its ink."""
+        grey = imaging.shrink(imaging.decode(Path(path).read_bytes(), self.settings))
+        return grey, imaging.remove_specks(imaging.lift_ink(grey))
+
+    def _with_paper(self, grey: imaging.Grey, ink: imaging.Grey) -> imaging.Grey:
+        rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+        box = (255 - grey)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return imaging.place_on_canvas(np.maximum(box, 1), self.settings)
+
+    def _squeezed(self, picture: imaging.Grey) -> imaging.Grey:
+        size = self.settings
+        small = baselines.resized(picture[None], size.height, size.width)
         return (small[0, 0] * 255).round().byte().numpy()
 
     def pairs(self, split: str, settings: PairSettings) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The two networks that ours is held against, each with its own recipe, trained on pairs."""
+"""The two networks that ours is held against, trained on pairs with the loss of each."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import typer
 
 from flows.console import (
     BAD_INPUT,
+    FAILED,
     SOME_UNUSABLE,
     out,
     prepare_environment,
@@ -21,7 +22,7 @@ from flows.console import (
     stop,
 )
 from flows.options import Config, DataDir, Set
-from siamese.errors import InputError
+from siamese.errors import InputError, RunError
 from siamese.files import read_json
 
 app = typer.Typer()
@@ -53,6 +54,8 @@ def score(
         found = read_claims(claims_dir, read_enrolment(settings.data_dir / "enrolled").writers)
     except InputError as error:
         stop(str(error), BAD_INPUT)
+    except RunError as error:
+        stop(str(error), FAILED)
     wrong = show_claims(found, claims_dir)
     if dry_run:
         raise typer.Exit(SOME_UNUSABLE if wrong else 0)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from siamese.files import fingerprint, shown
+from siamese.files import fingerprint, shown, unguarded
 from siamese.pictures import (
     ManifestError,
     Picture,
@@ -61,7 +61,7 @@ class Claim:
     @property
     def writer(self) -> str:
         """Whose references are enrolled, as the column ``writer_id`` names them."""
-        return self.further.get("writer_id", "").strip()
+        return unguarded(self.further.get("writer_id", "").strip())
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -131,7 +131,12 @@ def _pictures_of(root: Path, folder: Path) -> tuple[list[Picture], list[Picture]
 def _from_manifest(manifest: Path, root: Path, enrolled: Enrolled) -> list[Claim]:
     table = _with_our_columns(read_manifest(manifest), manifest, root)
     # A column named like one of ours is kept, under a name that cannot pass for ours.
-    table = table.rename(columns={name: f"manifest_{name}" for name in set(RESERVED) - set(_OURS)})
+    for name in set(RESERVED) - set(_OURS):
+        if name in table.columns:
+            free = f"manifest_{name}"
+            while free in table.columns:
+                free = f"manifest_{free}"
+            table = table.rename(columns={name: free})
     table["claim_id"] = table["claim_id"].str.strip()
     nameless = table["claim_id"] == ""
     table.loc[nameless, "claim_id"] = [f"{_NO_ID} {row + 2})" for row in table.index[nameless]]
@@ -167,7 +172,7 @@ def _plain(name: str) -> bool:
 def _claim(name: str, rows: pd.DataFrame, root: Path, enrolled: Enrolled) -> Claim:
     # Rows that differ keep all that they say: two amounts are no number, two labels no label.
     further = {
-        str(c): "; ".join(value for value in rows[c].unique() if value)
+        str(c): "; ".join(value for value in rows[c].str.strip().unique() if value)
         for c in rows.columns
         if c not in _OURS
     }
@@ -181,7 +186,7 @@ def _claim(name: str, rows: pd.DataFrame, root: Path, enrolled: Enrolled) -> Cla
     if (not asked or not references) and _plain(name) and is_folder(root / name):
         own_asked, own_references = _pictures_of(root, root / name)
         asked, references = asked or [*own_asked], references or [*own_references]
-    writer = further.get("writer_id", "").strip()
+    writer = unguarded(further.get("writer_id", "").strip())
     return _checked(
         name,
         [picture for picture in asked if picture],

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from siamese.config import ImagingSettings
 from siamese.files import shown
-from siamese.imaging import USABLE
+from siamese.imaging import USABLE, ImageRefused
 from siamese.pictures import (
     ManifestError,
     Picture,
@@ -132,11 +132,15 @@ def _from_manifest(manifest: Path, root: Path) -> list[Reference]:
     missing = {"writer_id", "reference"} - set(table.columns)
     if missing:
         raise ManifestError(f"{manifest} lacks the column(s) {', '.join(sorted(missing))}.")
-    return [
-        Reference(writer.strip(), picture.name(root) if picture else text, picture)
-        for writer, text in zip(table["writer_id"], table["reference"], strict=True)
-        for picture in expand(root, text)
-    ]
+    found = []
+    for writer, text in zip(
+        table["writer_id"].str.strip(), table["reference"].str.strip(), strict=True
+    ):
+        # An empty cell is no picture; it is not the whole folder.
+        pictures = expand(root, text) if text not in ("", ".") else []
+        for picture in pictures or [None]:
+            found.append(Reference(writer, picture.name(root) if picture else text, picture))
+    return found
 
 
 def enrol(
@@ -178,8 +182,13 @@ def enrol(
         elif one.picture in ids:
             fact = facts.loc[ids[one.picture]]
             outcome, detail = str(fact["quality"]), str(fact["quality_detail"])
+            file = ""
             if outcome in USABLE:
-                file = copy_picture(one.picture, settings, folder / "pictures")
+                try:
+                    file = copy_picture(one.picture, settings, folder / "pictures")
+                except (OSError, ImageRefused) as error:
+                    outcome, detail = "unreadable", str(error)
+            if file:
                 image_id = Path(file).stem
                 outcome = "known" if (one.writer_id, image_id) in known else "enrolled"
                 known.add((one.writer_id, image_id))

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from siamese import imaging
 from siamese.claims import Claim
 from siamese.config import ImagingSettings
-from siamese.files import fingerprint, people_csv, write_text
+from siamese.files import fingerprint, people_csv, unguarded, write_text
 from siamese.pictures import ManifestError, Picture, copy_picture, read_manifest
 
 LABELS = ("genuine", "forged")
@@ -58,8 +58,7 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
     ids = table["questioned_id"] if "questioned_id" in table else pd.Series("", table.index)
     verdicts: dict[str, Verdict] = {}
     for name, label, questioned_id in zip(table["claim_id"], said, ids, strict=True):
-        # The report puts a quote before what a spreadsheet would run as a formula.
-        claim_id = name[1:] if name[:1] == "'" and name[1:2] in "=+-@" else name
+        claim_id = unguarded(name)
         if label and verdicts.setdefault(claim_id, Verdict(label, questioned_id)).label != label:
             raise ManifestError(f"{path} has two verdicts on claim {claim_id!r}; keep one.")
     return verdicts
@@ -123,14 +122,27 @@ def _rows(
 
 
 def _write(rows: pd.DataFrame, folder: Path) -> None:
-    """Merge into both manifests."""
+    """Merge into both manifests.
+
+    Raises
+    ------
+    ManifestError : what is there already was changed into something that is none.
+    """
     path = folder / "claims.csv"
     if path.is_file():
         before = read_manifest(path)
+        missing = set(_COLUMNS) - set(before.columns)
+        before["label"] = before.get("label", pd.Series(dtype=str)).str.strip().str.lower()
+        if missing or not before["label"].isin(LABELS).all():
+            raise ManifestError(
+                f"{path} must have the columns {', '.join(_COLUMNS)}, and labels {LABELS}."
+            )
+        before["writer_id"] = before["writer_id"].map(unguarded)
         rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
     rows = rows.sort_values("claim_id", kind="stable")
+    signatures = _signatures(rows)
     write_text(path, people_csv(rows[_COLUMNS]))
-    write_text(folder / "signatures.csv", people_csv(_signatures(rows)))
+    write_text(folder / "signatures.csv", people_csv(signatures))
 
 
 def _signatures(rows: pd.DataFrame) -> pd.DataFrame:

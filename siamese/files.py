@@ -132,6 +132,15 @@ def people_csv(frame: pd.DataFrame) -> str:
     return safe.to_csv(index=False)
 
 
+def unguarded(text: str) -> str:
+    """Text from a CSV for people, without the quote that :func:`people_csv` may have put there.
+
+    >>> unguarded("'=1"), unguarded("'x"), unguarded("=1")
+    ('=1', "'x", '=1')
+    """
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text
+
+
 def _no_formula(value: object) -> object:
     if not isinstance(value, str) or not _FORMULA.match(value):
         return value

@@ -44,7 +44,7 @@ class SignatureNet(nn.Module):
     Input: ``(B, 1, H, W)`` in [0, 1], ink bright. Output: ``(B, embedding)``, unit length.
     """
 
-    grid = (3, 12)  # rows and columns of cells; 1 × 6 told skilled forgeries apart less well
+    grid = (3, 12)  # rows and columns of cells; chosen on Dutch writers 031-048
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()

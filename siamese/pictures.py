@@ -173,7 +173,10 @@ def read_manifest(manifest: Path) -> pd.DataFrame:
     except Exception as error:
         raise ManifestError(f"{manifest} could not be read: {error}") from error
     table.columns = table.columns.map(str)
-    return table
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise ManifestError(f"{manifest} has two columns {repeated[0]}.")
+    return table.reset_index(drop=True)
 
 
 def find_manifest(root: Path, stem: str) -> Path | None:

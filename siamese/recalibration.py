@@ -21,7 +21,7 @@ from siamese.metrics import Estimate, bootstrap_over_writers, false_accept_rate,
 from siamese.record import Record
 from siamese.scoring import Batch
 from siamese.trials import Trials, fuse, spread_of
-from siamese.verifier import Verifier
+from siamese.verifier import Verifier, copies_of
 
 #: Fewest labelled claims of each kind that anything is fitted on.
 FEWEST = 10
@@ -100,6 +100,9 @@ def labelled_trials(
             left_out[claim.claim_id] = f"No usable pair. {asked['quality_detail']}".strip()
         elif not label_of(claim):
             left_out[claim.claim_id] = "It has no label."
+        elif any(copies_of(asked["perceptual_hash"], references["perceptual_hash"].tolist())):
+            # Such a claim is decided by the copy, whatever the thresholds.
+            left_out[claim.claim_id] = "Its questioned picture is a copy of a reference."
         else:
             used[claim.claim_id] = (claim, asked, references)
     writers = writers_of(

@@ -32,6 +32,10 @@ class NoModel(RunError):
     """There is no such model version; the message says how to get one."""
 
 
+class TamperedModel(RunError):
+    """What is fetched is not what was registered; nothing is decided or promoted by it."""
+
+
 @task(
     name="fetch_model",
     retries=2,
@@ -57,7 +61,7 @@ def fetch_model(settings: Settings) -> Output:
             f"No version of {model} has the alias champion in {tracking.tracking_uri(settings)}. "
             "Train one first: siamese train, or siamese demo."
         ) from error
-    output = _version(settings, version)
+    output = version_files(settings, version)
     trained_with = Verifier.load(output.path)
     now = imaging_fingerprint(trained_with.imaging_settings)
     log = get_run_logger()
@@ -76,7 +80,7 @@ def recalibrated_from(settings: Settings, model: Output) -> Output:
     Recalibrating again starts there: the labelled claims may be the same.
     """
     found = Verifier.load(model.path).provenance.get("recalibration")
-    return _version(settings, found["from"].rpartition(" ")[2]) if found else model
+    return version_files(settings, found["from"].rpartition(" ")[2]) if found else model
 
 
 @task(
@@ -93,31 +97,34 @@ def make_champion(settings: Settings, registered: Output) -> Output:
     return registered
 
 
-def _version(settings: Settings, version: str) -> Output:
+def version_files(settings: Settings, version: str) -> Output:
     """The files of one registered version."""
     client = tracking.connect(settings)
     model = settings.tracking.model
     registered = client.get_model_version(model, version)
-    source = registered.source
-    name = fingerprint(tracking.tracking_uri(settings), model, version, source)
+    name = fingerprint(tracking.tracking_uri(settings), model, version, registered.source)
     folder = settings.data_dir.resolve() / "models" / name
-    if not folder.is_dir():
-        partial = folder.with_name(f".{name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{model}/{version}", dst_path=str(partial)
-        )
-        partial.rename(folder)
-    found = sorted(folder.rglob("verifier.json"))
-    if not found:
-        raise NoModel(f"Version {version} of {model} holds no verifier.")
     told = registered.tags.get("verifier_sha256")
-    if told and told != sha256_of_file(found[0]):
-        raise VerifierError(
-            f"{found[0]} is not what was registered as {model} version {version}. Remove "
-            f"{folder} to fetch it again, and look at who can write to the artifacts."
-        )
+    for attempt in range(2):
+        if not folder.is_dir():
+            partial = folder.with_name(f".{name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{model}/{version}", dst_path=str(partial)
+            )
+            partial.rename(folder)
+        found = sorted(folder.rglob("verifier.json"))
+        if not found:
+            raise NoModel(f"Version {version} of {model} holds no verifier.")
+        if told in (None, sha256_of_file(found[0])):
+            break
+        if attempt:
+            raise TamperedModel(
+                f"The files of {model} version {version} are not those that were registered. Look "
+                f"at who can write to {registered.source}."
+            )
+        shutil.rmtree(folder)  # the copy here may be what is wrong
     files = [sha256_of_file(path) for path in sorted(found[0].parent.iterdir())]
     key = fingerprint(files, model, version)
     return Output(stage=f"{model} version {version}", key=key, path=found[0].parent)
@@ -145,11 +152,17 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     champion = str(client.get_model_version_by_alias(model, "champion").version)
     if version == champion:
         return _told(f"Version {version} is the champion; nothing new was trained.")
+    undone = {entry.get("instead_of") for entry in tracking.champion_history(client, model)}
+    if version in undone:
+        return _told(
+            f"Not promoted: version {version} was the champion and was rolled back from; "
+            f"siamese rollback {version} makes it the champion again."
+        )
     try:
-        old = Verifier.load(_version(settings, champion).path)
+        old = Verifier.load(version_files(settings, champion).path)
     except VerifierError as error:
         return _promoted(settings, version, f"Promoted: the champion cannot be read. {error}")
-    new = Verifier.load(_version(settings, version).path)
+    new = Verifier.load(version_files(settings, version).path)
     images, table = IMAGES.read(splits / "images.parquet"), read_pairs(pairs, "calibration")
     table = table[_usable(settings, old, images, table)]
     known = set(old.provenance.get("training_writers", []))

@@ -9,9 +9,9 @@ from prefect.artifacts import create_markdown_artifact
 
 from siamese.config import Settings
 from siamese.errors import RunError
+from siamese.verifier import Verifier
 from tasks import tracking
-
-_ROLLED_BACK = "Rolled back from"
+from tasks.champion import version_files
 
 
 class NothingToRollBack(RunError):
@@ -40,33 +40,40 @@ def rollback(settings: Settings, version: str = "") -> str:
     client = tracking.connect(settings)
     model = settings.tracking.model
     try:
-        current = str(client.get_model_version_by_alias(model, "champion").version)
+        current = tracking.champion_of(client, model)
+        history = tracking.champion_history(client, model)
     except MlflowException as error:
         if error.error_code not in tracking.REFUSALS:
             raise
-        raise NothingToRollBack(f"{model} has no champion.") from error
-    history = tracking.champion_history(client, model)
-    last = history[-1] if history else {"version": "", "why": "", "at": ""}
+        raise NothingToRollBack(f"There is no model {model}.") from error
+    if not current:
+        raise NothingToRollBack(f"{model} has no champion.")
+    last = history[-1] if history else {"version": "", "at": "", "instead_of": ""}
     if version == current or (
-        not version and last["version"] == current and last["why"].startswith(_ROLLED_BACK)
+        not version and last["version"] == current and last.get("instead_of")
     ):
-        return _told(f"Version {current} is the champion already, since {last['at']}.")
+        return _told(
+            f"Version {current} is the champion already, since {last['at'] or 'long ago'}."
+        )
+    if not version and last.get("instead_of") == current:
+        version = last["version"]  # an interrupted rollback, to be finished
     chosen = version or _before(client, model, current, history)
     try:
-        client.get_model_version(model, chosen)
+        Verifier.load(version_files(settings, chosen).path)
     except MlflowException as error:
         if error.error_code not in tracking.REFUSALS:
             raise
         raise NothingToRollBack(f"{model} has no version {chosen}.") from error
-    why = f"{_ROLLED_BACK} version {current}."
-    tracking.set_champion(client, model, chosen, why)
+    why = f"Rolled back from version {current}."
+    tracking.set_champion(client, model, chosen, why, instead_of=current)
     return _told(f"Version {chosen} is the champion. {why}")
 
 
 def _before(client: MlflowClient, model: str, current: str, history: list[dict[str, str]]) -> str:
-    """The latest champion before this one whose version is still there."""
+    """The champion before this one, of those whose version is still there."""
     there = {str(one.version) for one in client.search_model_versions(f"name = '{model}'")}
-    for entry in reversed(history):
+    places = [place for place, entry in enumerate(history) if entry["version"] == current]
+    for entry in reversed(history[: places[-1]] if places else history):
         if entry["version"] != current and entry["version"] in there:
             return entry["version"]
     raise NothingToRollBack(f"Version {current} of {model} is the only champion there was.")

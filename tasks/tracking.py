@@ -77,22 +77,41 @@ _MOST_TOLD = 30  # entries: a tag holds 5,000 characters
 
 
 def champion_history(client: MlflowClient, model: str) -> list[dict[str, str]]:
-    """Every champion so far, oldest first: ``version``, ``at``, ``why``."""
+    """Every champion so far, oldest first: ``version``, ``at``, ``why``, and ``instead_of``.
+
+    The last is the version that was rolled back from, empty for a promotion.
+    """
     found: list[dict[str, str]] = json.loads(
         client.get_registered_model(model).tags.get(_HISTORY, "[]")
     )
     return found
 
 
-def set_champion(client: MlflowClient, model: str, version: str, why: str) -> None:
-    """Point the alias at a version, and write it down; the champion again is no news."""
-    history = champion_history(client, model)
-    client.set_registered_model_alias(model, "champion", version)
-    if history and history[-1]["version"] == version:
-        return
+def champion_of(client: MlflowClient, model: str) -> str:
+    """The champion's version; empty when there is none."""
+    aliases = client.get_registered_model(model).aliases
+    return str(aliases.get("champion", ""))
+
+
+def set_champion(
+    client: MlflowClient, model: str, version: str, why: str, instead_of: str = ""
+) -> None:
+    """Write it down, then point the alias at a version; the champion again is no news.
+
+    In that order: a call that was interrupted between the two is finished by the next.
+    """
+    history, present = champion_history(client, model), champion_of(client, model)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    history.append({"version": version, "at": now, "why": why[:100]})
-    client.set_registered_model_tag(model, _HISTORY, json.dumps(history[-_MOST_TOLD:]))
+
+    def entry(version: str, why: str, instead_of: str = "") -> dict[str, str]:
+        return {"version": version, "at": now, "why": why[:100], "instead_of": instead_of}
+
+    if not history and present not in ("", version):
+        history.append(entry(present, "Champion before the history began."))
+    if not history or history[-1]["version"] != version:
+        history.append(entry(version, why, instead_of))
+        client.set_registered_model_tag(model, _HISTORY, json.dumps(history[-_MOST_TOLD:]))
+    client.set_registered_model_alias(model, "champion", version)
 
 
 def parameters(settings: Settings) -> dict[str, str]:

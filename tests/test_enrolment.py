@@ -95,13 +95,16 @@ def test_enrolled_references_decide_as_their_pictures_do(
 def test_references_by_manifest(references: Path, tmp_path: Path) -> None:
     (references / "references.csv").write_text(
         "writer_id,reference\nanna,C-0001\nbert,C-0002/C-0002_reference_1.png\n"
-        ",C-0001\nbert,../secret.png\nbert,gone.png\n"
+        ",C-0001\nbert,../secret.png\nbert,gone.png\nmax,\nzoe,empty\n"
     )
+    (references / "empty").mkdir()
     outcomes = enrolled(references, tmp_path / "store").reset_index()
     counts = outcomes.groupby("writer_id")["outcome"].value_counts()
     assert counts["anna"].to_dict() == {"enrolled": 3}
     assert counts["bert"].to_dict() == {"enrolled": 1, "reference_missing": 2}
     assert counts[""].to_dict() == {"no_writer": 3}
+    for nobody in ("max", "zoe"):
+        assert counts[nobody].to_dict() == {"reference_missing": 1}
 
 
 def test_folders_with_nothing_to_enrol(tmp_path: Path) -> None:

@@ -73,6 +73,22 @@ def test_rows_that_contradict_each_other_keep_all_they_say(root: Path) -> None:
     assert claim.writer == "eva"
 
 
+def test_columns_named_like_ours_keep_apart(root: Path) -> None:
+    write_manifest(
+        root,
+        "claim_id,questioned,reference,decision,manifest_decision\n"
+        "a,questioned.png,reference_1.png,accept,reject\n",
+    )
+    (claim,) = read_claims(root)
+    assert set(claim.further.values()) == {"accept", "reject"}
+    write_manifest(root, "claim_id,questioned,questioned\na,b,c\n")
+    table = pd.DataFrame([["a", "b", "c"]], columns=["claim_id", "questioned", "questioned"])
+    (root / "claims.csv").unlink()
+    table.to_excel(root / "claims.xlsx", index=False)
+    with pytest.raises(ManifestError, match="lacks the column"):
+        read_claims(root)
+
+
 def test_each_row_without_an_id_is_a_claim_of_its_own(root: Path) -> None:
     found = claims_of(
         root,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
         for reference in range(5):
             picture(folder / f"reference_{reference}.png", 1000 + 10 * (number // 2) + reference)
     (root / "05" / "questioned.png").write_text("no picture")
+    shutil.copy(root / "07" / "reference_0.png", root / "07" / "questioned.png")
     labels = "".join(f"{n:02d},{'genuine' if n % 2 else 'forged'}\n" for n in range(23))
     (root / "claims.csv").write_text(f"claim_id,label\n{labels}")
     claims = read_claims(root)
@@ -87,9 +89,10 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
     settings = ScoringSettings(workers=1)
     known = facts_of(claims, batch, verifier, Stores.of(verifier, store), settings)
     made, left_out = labelled_trials(claims, known, batch, (1, 2, 3, 5))
-    assert [(one.n_references, len(one.kind)) for one in made] == [(n, 22) for n in (1, 2, 3, 5)]
+    assert [(one.n_references, len(one.kind)) for one in made] == [(n, 21) for n in (1, 2, 3, 5)]
     assert len(set(made[0].writer)) == 12  # two claims of each share their references
     assert left_out["23"] == "It has no label."
+    assert left_out["07"] == "Its questioned picture is a copy of a reference."
     assert left_out["05"].startswith("No usable pair. The file could not be decoded")
 
 
@@ -213,6 +216,22 @@ def test_verdicts_become_labelled_claims_and_a_training_source(
         ["genuine", "genuine", "skilled_forgery"],
         ["genuine", "skilled_forgery"],
     ]
+
+
+def test_feedback_that_was_edited_by_hand(claims: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "feedback"
+    (claims / "claims.csv").write_text("claim_id,writer_id\na,@eva\nb,\n")
+    kept(claims, "claim_id,verdict\na,genuine\n", folder)
+    path = folder / "claims.csv"
+    assert "'@eva" in path.read_text()  # no formula for a spreadsheet
+    assert read_claims(folder)[0].writer == "@eva"
+    path.write_text(path.read_text().replace("genuine", "Genuine"))
+    kept(claims, "claim_id,verdict\nb,forged\n", folder)
+    assert sorted(label_of(claim) for claim in read_claims(folder)) == ["forged", "genuine"]
+    before = path.read_text()
+    path.write_text(before.replace("genuine", "perhaps"))
+    with pytest.raises(ManifestError, match="must have the columns"):
+        kept(claims, "claim_id,verdict\nc,forged\n", folder)
 
 
 def test_a_later_verdict_replaces_an_earlier_one(claims: Path, tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Champions, their history, and going back, on a registry that is a file of the test's own."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+from example_verifier import small_verifier
+from mlflow import MlflowClient
+
+from siamese.config import Settings
+from siamese.files import sha256_of_file
+from tasks import champion, rollback, tracking
+from tasks.champion import TamperedModel, version_files
+from tasks.rollback import NothingToRollBack
+
+MODEL = "signature-verifier"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, MlflowClient]:
+    """Three versions, each a small verifier; none is champion."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setattr(rollback, "_told", lambda what: what)
+    monkeypatch.setattr(champion, "_told", lambda what: what)
+    settings = Settings(data_dir=tmp_path / "data")
+    client = tracking.connect(settings)
+    client.create_registered_model(MODEL)
+    for number in (1, 2, 3):
+        folder = tmp_path / f"v{number}"
+        replace(small_verifier(), provenance={"number": number}).save(folder)
+        with mlflow.start_run() as run:
+            mlflow.log_artifacts(str(folder), "verifier")
+        source = f"{run.info.artifact_uri}/verifier"
+        client.create_model_version(MODEL, source, run.info.run_id)
+        told = sha256_of_file(folder / "verifier.json")
+        client.set_model_version_tag(MODEL, str(number), "verifier_sha256", told)
+    return settings, client
+
+
+def back(settings: Settings, version: str = "") -> str:
+    told: str = rollback.rollback.fn(settings, version)
+    return told
+
+
+def test_going_back_is_done_once_and_written_down(
+    registry: tuple[Settings, MlflowClient],
+) -> None:
+    settings, client = registry
+    with pytest.raises(NothingToRollBack, match="has no champion"):
+        back(settings)
+    for version in ("1", "2"):
+        tracking.set_champion(client, MODEL, version, "Better.")
+    assert back(settings) == "Version 1 is the champion. Rolled back from version 2."
+    assert back(settings).startswith("Version 1 is the champion already, since 2")
+    tracking.set_champion(client, MODEL, "3", "Better still.")
+    assert back(settings) == "Version 1 is the champion. Rolled back from version 3."
+    assert back(settings, "2") == "Version 2 is the champion. Rolled back from version 1."
+    assert tracking.champion_of(client, MODEL) == "2"
+    with pytest.raises(NothingToRollBack, match="no version 9"):
+        back(settings, "9")
+    history = tracking.champion_history(client, MODEL)
+    assert [entry["version"] for entry in history] == ["1", "2", "1", "3", "1", "2"]
+
+
+def test_an_interrupted_rollback_is_finished_not_undone(
+    registry: tuple[Settings, MlflowClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, client = registry
+    for version in ("1", "2", "3"):
+        tracking.set_champion(client, MODEL, version, "Better.")
+
+    def away(*_: object) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="away"):
+        patch.setattr(MlflowClient, "set_registered_model_alias", away)
+        back(settings)
+    assert back(settings) == "Version 2 is the champion. Rolled back from version 3."
+    assert back(settings).startswith("Version 2 is the champion already")
+
+
+def test_a_champion_from_before_the_history_can_be_gone_back_to(
+    registry: tuple[Settings, MlflowClient],
+) -> None:
+    settings, client = registry
+    client.set_registered_model_alias(MODEL, "champion", "1")
+    tracking.set_champion(client, MODEL, "2", "Better.")
+    assert back(settings) == "Version 1 is the champion. Rolled back from version 2."
+
+
+def test_files_that_are_not_what_was_registered(
+    registry: tuple[Settings, MlflowClient], tmp_path: Path
+) -> None:
+    settings, client = registry
+    made = version_files(settings, "1")
+    facts = made / "verifier.json"
+    good = facts.read_text()
+    facts.write_text(good.replace("0", "1"))
+    # The copy here was wrong: it is fetched again.
+    assert (version_files(settings, "1") / "verifier.json").read_text() == good
+    shutil.rmtree(settings.data_dir / "models")
+    source = Path(str(client.get_model_version(MODEL, "1").source).removeprefix("file://"))
+    (source / "verifier.json").write_text(good.replace("0", "1"))
+    with pytest.raises(TamperedModel, match="not those that were registered"):
+        version_files(settings, "1")
