@@ -6,7 +6,8 @@ Trains each row on Dutch writers 001-040 (Kaggle copy) and Hindi writers 001-072
 selects and calibrates on Dutch 041-048 and Hindi 073-080, and measures all on the same pairs of
 Dutch 049-069 and Hindi 081-100. Rows that docs/accuracy.json has of the same steps, seed and code
 are kept, so that a run that was stopped goes on; --only does some of them, again. Writes
-docs/accuracy.md, .json and .png. Signatures are read from ../shared/data, or the folder that SIGNATURE_DATA names.
+docs/accuracy.md, .json and .png. Signatures are read from ../shared/data, or the folder that
+SIGNATURE_DATA names.
 """
 
 from __future__ import annotations

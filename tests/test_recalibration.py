@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from example_verifier import POLICY, small_verifier, trials
-from PIL import Image
 
+from siamese import handwriting
 from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import hash_claims, read_claims
 from siamese.config import PolicySettings, ScoringSettings, TierSettings
@@ -78,7 +78,7 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
         for reference in range(5):
             picture(folder / f"reference_{reference}.png", 1000 + 10 * (number // 2) + reference)
     (root / "05" / "questioned.png").write_text("no picture")
-    shutil.copy(root / "07" / "reference_0.png", root / "07" / "questioned.png")
+    shutil.copy(root / "08" / "reference_0.png", root / "08" / "questioned.png")
     labels = "".join(f"{n:02d},{'genuine' if n % 2 else 'forged'}\n" for n in range(23))
     (root / "claims.csv").write_text(f"claim_id,label\n{labels}")
     claims = read_claims(root)
@@ -92,7 +92,7 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
     assert [(one.n_references, len(one.kind)) for one in made] == [(n, 21) for n in (1, 2, 3, 5)]
     assert len(set(made[0].writer)) == 12  # two claims of each share their references
     assert left_out["23"] == "It has no label."
-    assert left_out["07"] == "Its questioned picture is a copy of a reference."
+    assert left_out["08"] == "Its questioned picture is a copy of a reference."
     assert left_out["05"].startswith("No usable pair. The file could not be decoded")
 
 
@@ -168,13 +168,11 @@ def test_a_record_is_saved_with_its_verifier(tmp_path: Path) -> None:
 
 
 def picture(path: Path, seed: int) -> Path:
-    """Something like a signature."""
+    """An invented signature."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    page = np.full((80, 200), 250, np.uint8)
-    for start in rng.integers(10, 60, 6):
-        page[start : start + 4, 20:180] = rng.integers(0, 120)
-    Image.fromarray(page).save(path)
+    drawn = handwriting.draw(handwriting.new_writer(rng), rng)
+    drawn.resize((drawn.width // 2, drawn.height // 2)).save(path)
     return path
 
 
