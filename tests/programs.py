@@ -104,7 +104,8 @@ class System:
         return Path(re.findall(rf"{label}: +(\S+)", self.output)[-1])
 
     def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(tracking_uri=f"sqlite:///{self.data}/mlflow/mlflow.db")
+        uri = f"sqlite:///{self.data}/mlflow/mlflow.db"
+        return mlflow.MlflowClient(uri, uri)
 
     def run(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         return siamese(*arguments, home=self.home, cwd=self.cwd, **more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,9 @@ MODEL = "signature-verifier"
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, MlflowClient]:
+def registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Settings, MlflowClient]]:
     """Three versions, each a small verifier; none is champion."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.setattr(rollback, "_told", lambda what: what)
@@ -38,7 +41,10 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings,
         client.create_model_version(MODEL, source, run.info.run_id)
         told = sha256_of_file(folder / "verifier.json")
         client.set_model_version_tag(MODEL, str(number), "verifier_sha256", told)
-    return settings, client
+    yield settings, client
+    # MLflow keeps both for the whole process.
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri("")
 
 
 def back(settings: Settings, version: str = "") -> str:
