@@ -109,8 +109,17 @@ def disjoint_pairs(
 
 def _strips(data: Data, canvases: Canvases, steps: int) -> Embed:
     """Ours with the coarser pooling that it had before."""
-    with mock.patch.object(SignatureNet, "grid", (1, 6)):
-        return ours(data, canvases, steps)
+
+    def patched() -> Any:
+        return mock.patch.object(SignatureNet, "grid", (1, 6))
+
+    def embed_in_strips(some: Canvases) -> Floats:
+        with patched():
+            return embed(some)
+
+    with patched():
+        embed = ours(data, canvases, steps)
+    return embed_in_strips
 
 
 def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:
