@@ -48,10 +48,11 @@ def score(
     """
     settings = read_settings(config, set_, data_dir)
     from siamese.claims import read_claims
-    from siamese.enrolment import read_enrolment
+    from siamese.enrolment import enrolment_folder, read_enrolment
 
     try:
-        found = read_claims(claims_dir, read_enrolment(settings.data_dir / "enrolled").writers)
+        enrolment = read_enrolment(enrolment_folder(settings.data_dir))
+        found = read_claims(claims_dir, enrolment.writers)
     except InputError as error:
         stop(str(error), BAD_INPUT)
     except RunError as error:

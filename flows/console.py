@@ -126,11 +126,16 @@ def show_claims(claims: list[Claim], claims_dir: Path) -> int:
         f"{len(claims):,} claims in {claims_dir}, {len(pictures):,} pictures; "
         f"{len(wrong):,} claims cannot be scored."
     )
-    for claim in wrong[:_SHOWN]:
-        out.print(f"  {claim.claim_id}: {claim.problem}. {claim.detail}")
-    if len(wrong) > _SHOWN:
-        out.print(f"  … and {len(wrong) - _SHOWN:,} more.")
-    return len(wrong)
+    return _show_wrong([f"{one.claim_id}: {one.problem}. {one.detail}" for one in wrong])
+
+
+def _show_wrong(lines: Sequence[str]) -> int:
+    """The first of some lines, and how many more there are; returns how many in all."""
+    for line in lines[:_SHOWN]:
+        out.print(f"  {line}")
+    if len(lines) > _SHOWN:
+        out.print(f"  … and {len(lines) - _SHOWN:,} more.")
+    return len(lines)
 
 
 def show_decisions(made: Any) -> int:
@@ -151,12 +156,12 @@ def show_outcomes(outcomes: pd.DataFrame, good: Sequence[str], names: list[str])
     counts = outcomes["outcome"].value_counts()
     out.print("\n" + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + ".")
     wrong = outcomes[~outcomes["outcome"].isin(good)]
-    for row in wrong.head(_SHOWN).to_dict("records"):
-        what = " ".join(str(row[name]) for name in names)
-        out.print(f"  {what}: {row['outcome']}. {row['detail']}")
-    if len(wrong) > _SHOWN:
-        out.print(f"  … and {len(wrong) - _SHOWN:,} more.")
-    return len(wrong)
+    return _show_wrong(
+        [
+            f"{' '.join(str(row[name]) for name in names)}: {row['outcome']}. {row['detail']}"
+            for row in wrong.to_dict("records")
+        ]
+    )
 
 
 def show_figures(evaluated: Path) -> None:

@@ -15,4 +15,4 @@ def recalibrate_champion(settings: Settings, labelled_dir: Path) -> Output:
     """Fit threshold and calibration on labelled claims, and register them as a new version."""
     base = recalibrated_from(settings, fetch_model(settings))
     recalibrated = recalibrate(settings, base, labelled_dir)
-    return make_champion(settings, register_recalibrated(settings, base, recalibrated))
+    return make_champion(settings, register_recalibrated(settings, recalibrated))

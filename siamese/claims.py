@@ -24,6 +24,7 @@ from siamese.pictures import (
     below,
     expand,
     find_manifest,
+    folder_of,
     hash_pictures,
     inside,
     is_folder,
@@ -61,11 +62,15 @@ class Claim:
     @property
     def writer(self) -> str:
         """Whose references are enrolled, as the column ``writer_id`` names them."""
-        return unguarded(self.further.get("writer_id", "").strip())
+        return _writer_in(self.further)
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
         return (*((self.questioned,) if self.questioned else ()), *self.references)
+
+
+def _writer_in(further: Mapping[str, str]) -> str:
+    return unguarded(further.get("writer_id", "").strip())
 
 
 def read_claims(root: Path, enrolled: Enrolled | None = None) -> list[Claim]:
@@ -82,8 +87,7 @@ def read_claims(root: Path, enrolled: Enrolled | None = None) -> list[Claim]:
     if not root.exists():
         raise ManifestError(f"The claims folder {root} does not exist.")
     given, root = root, root.resolve()
-    folder = root.parent if root.is_file() else root
-    manifest = root if root.is_file() else find_manifest(root, "claims")
+    folder, manifest = folder_of(root), find_manifest(root, "claims")
     claims = _from_manifest(manifest, folder, enrolled or {}) if manifest else _from_folders(folder)
     if not claims:
         raise ManifestError(
@@ -98,7 +102,7 @@ def read_claims(root: Path, enrolled: Enrolled | None = None) -> list[Claim]:
 def hash_claims(claims: list[Claim], root: Path) -> tuple[dict[Picture, str], str]:
     """Id of every picture, and the fingerprint of the whole folder as it is read."""
     ids = hash_pictures(picture for claim in claims for picture in claim.pictures)
-    base = root.parent if root.is_file() else root
+    base = folder_of(root)
     return ids, fingerprint([claim_fingerprint(claim, ids, base) for claim in claims])
 
 
@@ -114,7 +118,7 @@ def _from_folders(root: Path) -> list[Claim]:
     claims = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         questioned, references = _pictures_of(root, folder)
-        claims.append(_checked(shown(folder.name), questioned, references, {}, (), ""))
+        claims.append(_checked(shown(folder.name), questioned, references, {}, {}))
     return claims
 
 
@@ -186,14 +190,12 @@ def _claim(name: str, rows: pd.DataFrame, root: Path, enrolled: Enrolled) -> Cla
     if (not asked or not references) and _plain(name) and is_folder(root / name):
         own_asked, own_references = _pictures_of(root, root / name)
         asked, references = asked or [*own_asked], references or [*own_references]
-    writer = unguarded(further.get("writer_id", "").strip())
     return _checked(
         name,
         [picture for picture in asked if picture],
         [picture for picture in references if picture],
         further,
-        tuple(enrolled.get(writer, ())),
-        writer,
+        enrolled,
     )
 
 
@@ -206,7 +208,7 @@ def _unnamed(root: Path, claims: list[Claim], table: pd.DataFrame) -> list[Claim
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         questioned, references = _pictures_of(root, folder)
         if folder.name not in named and questioned and not used & {*questioned, *references}:
-            made = _checked(shown(folder.name), questioned, references, further, (), "")
+            made = _checked(shown(folder.name), questioned, references, further, {})
             notice = "The manifest does not name this claim; its folder was read."
             found.append(replace(made, detail=" ".join(filter(None, (made.detail, notice)))))
     return found
@@ -217,9 +219,10 @@ def _checked(
     questioned: list[Picture],
     references: list[Picture],
     further: dict[str, str],
-    enrolled: tuple[str, ...],
-    writer: str,
+    enrolled: Enrolled,
 ) -> Claim:
+    writer = _writer_in(further)
+    kept = tuple(enrolled.get(writer, ()))
     references = list(dict.fromkeys(references))
     if len(questioned) != 1:
         problem = "no_questioned" if not questioned else "several_questioned"
@@ -230,8 +233,8 @@ def _checked(
         detail = f"The questioned picture {questioned[0].path.name} is not there."
         return Claim(claim_id, None, (), "questioned_missing", detail, further)
     there = tuple(path for path in references if path not in absent)
-    unknown = f"No references of writer {writer!r} are enrolled." if writer and not enrolled else ""
-    if not there and not enrolled:
+    unknown = f"No references of writer {writer!r} are enrolled." if writer and not kept else ""
+    if not there and not kept:
         problem = "writer_not_enrolled" if unknown and not references else "reference_missing"
         missing = (
             f"The reference {absent[0].path.name} is not there."
@@ -242,4 +245,4 @@ def _checked(
         return Claim(claim_id, questioned[0], (), problem, detail, further)
     gone = len(references) - len(there)
     notice = f"{gone} of {len(references)} references are not there." if gone else ""
-    return Claim(claim_id, questioned[0], there, "", notice, further, enrolled)
+    return Claim(claim_id, questioned[0], there, "", notice, further, kept)

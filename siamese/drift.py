@@ -18,8 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from siamese.preparing import canvas_store
-from siamese.record import STATISTICS, Record, picture_facts
-from siamese.store import stack_canvases
+from siamese.record import STATISTICS, Record, stored_facts
 from siamese.trials import Trials
 from siamese.verifier import Verifier
 
@@ -98,11 +97,10 @@ def of_batch(decisions: pd.DataFrame, verifier: Verifier, store: Path, seed: int
     if calibrated == 1 < usual:  # these were decided by a mean that nothing was calibrated for
         distances = distances[:0]
     asked = scored.drop_duplicates("questioned_id").set_index("questioned_id")
+    named = asked["writer_id"] if "writer_id" in asked else pd.Series("", asked.index)
     size = verifier.imaging_settings
-    facts = canvas_store(store, size).get(asked.index.tolist())
-    writers = asked["writer_id"] if "writer_id" in asked else pd.Series("", asked.index)
-    names = [writers[image_id] or image_id for image_id in facts.index]
-    pictures = picture_facts(stack_canvases(facts, size.height, size.width), facts, names)
+    writers = {image_id: writer or image_id for image_id, writer in named.items()}
+    pictures = stored_facts(canvas_store(store, size), size, writers)
     return compare(verifier.record, calibrated, distances, pictures, seed)
 
 

@@ -23,6 +23,7 @@ from siamese.pictures import (
     copy_picture,
     expand,
     find_manifest,
+    folder_of,
     hash_pictures,
     is_there,
     need_pdf_reader,
@@ -81,6 +82,11 @@ class Enrolment:
         return dict(zip(keys, self.table["name"], strict=True))
 
 
+def enrolment_folder(data_dir: Path) -> Path:
+    """Where references are enrolled, in the folder that everything is written to."""
+    return data_dir / "enrolled"
+
+
 def read_enrolment(folder: Path) -> Enrolment:
     """The enrolment kept in a folder; empty where there is none.
 
@@ -107,8 +113,7 @@ def read_references(root: Path) -> list[Reference]:
     if not root.exists():
         raise ManifestError(f"The folder of references {root} does not exist.")
     given, root = root, root.resolve()
-    folder = root.parent if root.is_file() else root
-    manifest = root if root.is_file() else find_manifest(root, "references")
+    folder, manifest = folder_of(root), find_manifest(root, "references")
     found = _from_manifest(manifest, folder) if manifest else _from_folders(folder)
     if not found:
         raise ManifestError(
@@ -128,10 +133,7 @@ def _from_folders(root: Path) -> list[Reference]:
 
 
 def _from_manifest(manifest: Path, root: Path) -> list[Reference]:
-    table = read_manifest(manifest)
-    missing = {"writer_id", "reference"} - set(table.columns)
-    if missing:
-        raise ManifestError(f"{manifest} lacks the column(s) {', '.join(sorted(missing))}.")
+    table = read_manifest(manifest, required=("writer_id", "reference"))
     found = []
     for writer, text in zip(
         table["writer_id"].str.strip(), table["reference"].str.strip(), strict=True

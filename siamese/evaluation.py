@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,13 +83,26 @@ def policy_figures(
     trials: Trials, calibration: Calibration, policy: PolicySettings, seed: int
 ) -> dict[str, Estimate]:
     """What the policy's thresholds do: the ``policy_…`` figures of :func:`evaluate`, and review."""
-    skilled, random = _against(trials)
-    accepted = _far(calibration.accept_at)
+    return decision_figures(trials, calibration.decide(trials.distance), policy, seed)
+
+
+def decision_figures(
+    trials: Trials, decisions: npt.NDArray[np.str_], policy: PolicySettings, seed: int
+) -> dict[str, Estimate]:
+    """The same figures of decisions, however each was made.
+
+    Parameters
+    ----------
+    decisions : (N,) accept, review or reject.
+    """
+    # In place of the distance, how far from accepted: 0 accept, 1 review, 2 reject.
+    places = np.select([decisions == "accept", decisions == "review"], [0.0, 1.0], 2.0)
+    skilled, random = _against(replace(trials, distance=places))
     rows = [
-        _Figure("policy_far_skilled", skilled, accepted, ("skilled_forgery",)),
-        _Figure("policy_far_random", random, accepted, ("random_forgery",)),
-        _Figure("policy_frr", skilled, _frr(calibration.reject_at), ("genuine",)),
-        _Figure("review", skilled, _review(calibration), KINDS),
+        _Figure("policy_far_skilled", skilled, _far(0.0), ("skilled_forgery",)),
+        _Figure("policy_far_random", random, _far(0.0), ("random_forgery",)),
+        _Figure("policy_frr", skilled, _frr(1.0), ("genuine",)),
+        _Figure("review", skilled, _review, KINDS),
     ]
     return _estimates(rows, policy, seed)
 
@@ -152,12 +165,9 @@ def _frr(reject_at: float) -> Statistic:
     return lambda t, weights: false_reject_rate(-t.distance, t.label, -reject_at, weights)
 
 
-def _review(calibration: Calibration) -> Statistic:
-    def share(trials: Trials, weights: Floats) -> Floats:
-        between = calibration.decide(trials.distance) == "review"
-        return np.asarray((weights * between).sum(-1) / weights.sum(-1))
-
-    return share
+def _review(trials: Trials, weights: Floats) -> Floats:
+    """Of trials with places for distances, see :func:`decision_figures`."""
+    return np.asarray((weights * (trials.distance == 1.0)).sum(-1) / weights.sum(-1))
 
 
 def _cllr(calibration: Calibration) -> Statistic:

@@ -24,7 +24,6 @@ Colours = npt.NDArray[np.uint8]
 _BATCH = 64
 _WINDOW = 13  # pixels: about two strokes, so that a map shows parts and not pixels
 
-
 #: One row an explained claim; both pictures are WebP.
 EXPLANATIONS = pa.schema(
     [("claim_id", pa.string()), ("overlay", pa.binary()), ("difference", pa.binary())]
@@ -48,11 +47,12 @@ def explain(
     Rows of :data:`EXPLANATIONS`.
     """
     size = verifier.imaging_settings
+    store_of_canvases = canvas_store(store, size)
     made = [EXPLANATIONS.empty_table().to_pandas()]
     for start in range(0, len(decisions), _BATCH):
         part = decisions.iloc[start : start + _BATCH]
         ids = [*part["questioned_id"], *part["closest_reference_id"]]
-        canvases = canvas_store(store, size).get(ids)[["canvas"]]
+        canvases = store_of_canvases.get(ids)[["canvas"]]
         there = part[["questioned_id", "closest_reference_id"]].isin(canvases.index).all(axis=1)
         part = part[there]
         if part.empty:

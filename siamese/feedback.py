@@ -44,10 +44,7 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
     """
     if not path.is_file():
         raise ManifestError(f"The file of verdicts {path} does not exist.")
-    table = read_manifest(path)
-    missing = {"claim_id", "verdict"} - set(table.columns)
-    if missing:
-        raise ManifestError(f"{path} lacks the column(s) {', '.join(sorted(missing))}.")
+    table = read_manifest(path, required=("claim_id", "verdict"))
     said = table["verdict"].str.strip().str.lower()
     wrong = np.flatnonzero(~said.isin(("", *LABELS)))
     if len(wrong):

@@ -153,12 +153,12 @@ def hash_pictures(pictures: Iterable[Picture]) -> dict[Picture, str]:
     return {picture: page_id(files[picture.path], picture.page) for picture in pictures}
 
 
-def read_manifest(manifest: Path) -> pd.DataFrame:
+def read_manifest(manifest: Path, required: Iterable[str] = ()) -> pd.DataFrame:
     """All cells as text, empty ones as empty text.
 
     Raises
     ------
-    ManifestError : it cannot be read.
+    ManifestError : it cannot be read, or lacks a required column.
     """
     reader = READERS.get(manifest.suffix.lower())
     if reader is None:
@@ -176,16 +176,26 @@ def read_manifest(manifest: Path) -> pd.DataFrame:
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
         raise ManifestError(f"{manifest} has two columns {repeated[0]}.")
+    missing = set(required) - set(table.columns)
+    if missing:
+        raise ManifestError(f"{manifest} lacks the column(s) {', '.join(sorted(missing))}.")
     return table.reset_index(drop=True)
 
 
+def folder_of(root: Path) -> Path:
+    """Where names start: a folder itself, or that of a manifest."""
+    return root.parent if root.is_file() else root
+
+
 def find_manifest(root: Path, stem: str) -> Path | None:
-    """The manifest of a folder, if it has one.
+    """The manifest of a folder, if it has one; a manifest itself.
 
     Raises
     ------
-    ManifestError : it has several.
+    ManifestError : the folder has several.
     """
+    if root.is_file():
+        return root
     found = [root / f"{stem}{suffix}" for suffix in READERS]
     found = [path for path in found if path.is_file()]
     if len(found) > 1:

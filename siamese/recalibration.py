@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,11 +15,12 @@ from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import Claim
 from siamese.config import PolicySettings
 from siamese.errors import InputError
+from siamese.evaluation import decision_figures, policy_figures
 from siamese.feedback import LABELS, writers_of
 from siamese.imaging import USABLE
-from siamese.metrics import Estimate, bootstrap_over_writers, false_accept_rate, false_reject_rate
+from siamese.metrics import Estimate
+from siamese.pictures import Picture
 from siamese.record import Record
-from siamese.scoring import Batch
 from siamese.trials import Trials, fuse, spread_of
 from siamese.verifier import Verifier, copies_of
 
@@ -70,7 +71,10 @@ def label_of(claim: Claim) -> str:
 
 
 def labelled_trials(
-    claims: Sequence[Claim], known: pd.DataFrame, batch: Batch, counts: Sequence[int]
+    claims: Sequence[Claim],
+    known: pd.DataFrame,
+    hashes: Mapping[Picture, str],
+    counts: Sequence[int],
 ) -> tuple[tuple[Trials, ...], dict[str, str]]:
     """Trials by number of references, for those numbers that enough claims have.
 
@@ -92,8 +96,8 @@ def labelled_trials(
         if claim.problem or claim.questioned is None:
             left_out[claim.claim_id] = f"{claim.problem}. {claim.detail}"
             continue
-        asked = known.loc[batch.hashes[claim.questioned]]
-        ids = dict.fromkeys([*(batch.hashes[p] for p in claim.references), *claim.enrolled])
+        asked = known.loc[hashes[claim.questioned]]
+        ids = dict.fromkeys([*(hashes[p] for p in claim.references), *claim.enrolled])
         references = known.loc[list(ids)]
         references = references[references["quality"].isin(USABLE)]
         if asked["quality"] not in USABLE or references.empty:
@@ -173,8 +177,8 @@ def recalibrate(
     return Recalibrated(
         made,
         len(single.kind),
-        _figures(single, old.decide(single.distance), policy, seed),
-        {} if held_out is None else _figures(single, held_out, policy, seed),
+        policy_figures(single, old, policy, seed),
+        {} if held_out is None else decision_figures(single, held_out, policy, seed),
     )
 
 
@@ -189,26 +193,3 @@ def _each_left_out(trials: Trials, policy: PolicySettings) -> npt.NDArray[np.str
             return None
         decisions[mine] = fitted.decide(trials.distance[mine])
     return decisions
-
-
-def _figures(
-    trials: Trials, decisions: npt.NDArray[np.str_], policy: PolicySettings, seed: int
-) -> dict[str, Estimate]:
-    accepted, passed = (decisions == "accept") * 1.0, (decisions != "reject") * 1.0
-    between = decisions == "review"
-    counts = {kind: int((trials.label == label).sum()) for kind, label in (("g", 1), ("f", 0))}
-
-    def estimate(statistic: Any, n: int) -> Estimate:
-        return bootstrap_over_writers(
-            statistic, trials.writer, n=n, resamples=policy.bootstrap, seed=seed
-        )
-
-    return {
-        "policy_far_skilled": estimate(
-            lambda w: false_accept_rate(accepted, trials.label, 0.5, w), counts["f"]
-        ),
-        "policy_frr": estimate(
-            lambda w: false_reject_rate(passed, trials.label, 0.5, w), counts["g"]
-        ),
-        "review": estimate(lambda w: (w * between).sum(-1) / w.sum(-1), len(decisions)),
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import ndimage
 
+from siamese.config import ImagingSettings
+from siamese.store import ContentStore, stack_canvases
 from siamese.trials import Trials
 
 #: Facts of a picture that tell scanner, pen and hand apart, and what each is.
@@ -117,6 +119,21 @@ def picture_facts(
             "aspect": [aspect for _, aspect in shapes],
         }
     )
+
+
+def stored_facts(
+    store: ContentStore, settings: ImagingSettings, writers: Mapping[str, str]
+) -> pd.DataFrame:
+    """The :data:`STATISTICS` of pictures in a canvas store; those no longer in it are left out.
+
+    Parameters
+    ----------
+    writers : by image id, whose each is; their order is that of the result.
+    """
+    rows = store.get(list(writers))
+    rows = rows.loc[[image_id for image_id in writers if image_id in rows.index]]
+    canvases = stack_canvases(rows, settings.height, settings.width)
+    return picture_facts(canvases, rows, [writers[image_id] for image_id in rows.index])
 
 
 def _shape(canvas: npt.NDArray[np.uint8]) -> tuple[float, float]:

@@ -84,16 +84,19 @@ def score_claims(
     stores = Stores.of(verifier, batch.store)
     shards = [claims[i : i + settings.shard] for i in range(0, len(claims), settings.shard)]
     names = batch.enrolment.names
+    tables: list[pd.DataFrame] = []
     done = 0
     for number, shard in enumerate(shards):
         entry = _entry(batch, number, shard)
-        if not _is_whole(entry):
-            known = facts_of(shard, batch, verifier, stores, settings)
+        table = _read_whole(entry)
+        if table is None:
+            known = facts_of(shard, batch.hashes, batch.enrolment, verifier, stores, settings)
             rows = [_decided(claim, known, batch, tiers, names) for claim in shard]
             CLAIM_DECISIONS.write(pd.DataFrame(rows), entry, {})
+            table = CLAIM_DECISIONS.read(entry)
+        tables.append(table)
         done += len(shard)
         progress(done, len(claims))
-    tables = [CLAIM_DECISIONS.read(_entry(batch, i, shard)) for i, shard in enumerate(shards)]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -103,17 +106,18 @@ def _entry(batch: Batch, number: int, shard: Sequence[Claim]) -> Path:
     return batch.ledger / f"{number:06d}-{name}.parquet"
 
 
-def _is_whole(entry: Path) -> bool:
+def _read_whole(entry: Path) -> pd.DataFrame | None:
+    """A finished shard; None where there is none, or it is damaged."""
     try:
-        CLAIM_DECISIONS.read(entry)
+        return CLAIM_DECISIONS.read(entry)
     except (OSError, pa.ArrowException, TableError):
-        return False
-    return True
+        return None
 
 
 def facts_of(
     claims: Sequence[Claim],
-    batch: Batch,
+    hashes: Mapping[Picture, str],
+    enrolment: Enrolment,
     verifier: Verifier,
     stores: Stores,
     settings: ScoringSettings,
@@ -122,20 +126,15 @@ def facts_of(
 
     Indexed by image id; ``embedding`` is missing where the quality is not usable.
     """
-    kept = batch.enrolment.files
+    kept = enrolment.files
     files: dict[str, File] = {
         image_id: (image_id, kept[image_id]) for claim in claims for image_id in claim.enrolled
     }
-    files |= {
-        batch.hashes[p]: (batch.hashes[p], p.path, p.page)
-        for claim in claims
-        for p in claim.pictures
-    }
+    files |= {hashes[p]: (hashes[p], p.path, p.page) for claim in claims for p in claim.pictures}
     size = verifier.imaging_settings
     facts = prepare_files(list(files.values()), size, stores.canvases, workers=settings.workers)
     done = set(stores.vectors.get(facts.index.tolist()).index)
     todo = facts[facts["quality"].isin(USABLE) & ~facts.index.isin(done)]
-    size = verifier.imaging_settings
     for start in range(0, len(todo), settings.batch):
         part = todo.iloc[start : start + settings.batch]
         embedded = verifier.embed(stack_canvases(part, size.height, size.width))

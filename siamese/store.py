@@ -39,16 +39,14 @@ class ContentStore:
 
     def get(self, image_ids: Sequence[str]) -> pd.DataFrame:
         """Rows of those ids that are here, indexed by ``image_id``, each once."""
-        return self.find("image_id", image_ids).drop_duplicates("image_id").set_index("image_id")
-
-    def find(self, column: str, values: Sequence[str]) -> pd.DataFrame:
-        """All rows with one of some values in a column of text."""
-        wanted = pa.array(list(dict.fromkeys(values)), pa.string())
+        wanted = pa.array(list(dict.fromkeys(image_ids)), pa.string())
         found = [self.schema.empty_table()]
         for part in self._parts():
             table = self._read(part)
-            found.append(table.filter(pa.compute.is_in(table.column(column), value_set=wanted)))
-        return pa.concat_tables(found).to_pandas()
+            mask = pa.compute.is_in(table.column("image_id"), value_set=wanted)
+            found.append(table.filter(mask))
+        frame: pd.DataFrame = pa.concat_tables(found).to_pandas()
+        return frame.drop_duplicates("image_id").set_index("image_id")
 
     def columns(self, *names: str) -> pd.DataFrame:
         """Some columns of all rows."""

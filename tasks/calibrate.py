@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from siamese import calibration
 from siamese.calibration import CalibrationError
 from siamese.config import Settings
 from siamese.model import load_network
 from siamese.preparing import canvas_store, imaging_fingerprint
-from siamese.record import Record, picture_facts
+from siamese.record import Record, stored_facts
 from siamese.tables import IMAGES
-from siamese.training import SignatureSet, embed
+from siamese.training import embed
 from siamese.trials import fused_trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks.pairs import read_pairs
@@ -20,12 +18,6 @@ from tasks.stage import Output, Work, stage
 
 #: References per claim that get a calibration of their own; more use the last.
 REFERENCES = (1, 2, 3, 5)
-
-
-def _pictures(settings: Settings, signatures: SignatureSet) -> pd.DataFrame:
-    store = canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
-    facts = store.get(signatures.ids.tolist()).loc[signatures.ids]
-    return picture_facts(signatures.canvases, facts, signatures.writers)
 
 
 @stage("calibrate", sections=("imaging", "network", "policy", "seed"))
@@ -47,6 +39,8 @@ def calibrate(
             record.append(fused)
         except CalibrationError as error:
             work.log(f"No calibration for {n} references: {error}")
+    store = canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
+    writers = dict(zip(signatures.ids.tolist(), signatures.writers.tolist(), strict=True))
     made = Verifier(
         network,
         settings.network,
@@ -60,7 +54,7 @@ def calibrate(
             "training_writers": sorted(set(read_pairs(pairs, "train")["writer"])),
             "training_fingerprint": trained.key,
         },
-        record=Record(tuple(record), (), _pictures(settings, signatures)),
+        record=Record(tuple(record), (), stored_facts(store, settings.imaging, writers)),
     )
     made.save(work.into)
     rows = "\n".join(

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 
 from siamese import promotion
 from siamese.config import Settings
@@ -23,7 +22,7 @@ from siamese.verifier import Verifier, VerifierError
 from tasks import tracking
 from tasks.pairs import read_pairs
 from tasks.signatures import files_of, named_in, signature_set
-from tasks.stage import Output
+from tasks.stage import Output, tell
 
 _FEWEST_WRITERS = 5
 
@@ -36,12 +35,7 @@ class TamperedModel(RunError):
     """What is fetched is not what was registered; nothing is decided or promoted by it."""
 
 
-@task(
-    name="fetch_model",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=tracking.server_away,
-)
+@task(name="fetch_model", **tracking.ASKING)
 def fetch_model(settings: Settings) -> Output:
     """The champion's files, downloaded once and named by content.
 
@@ -83,12 +77,7 @@ def recalibrated_from(settings: Settings, model: Output) -> Output:
     return version_files(settings, found["from"].rpartition(" ")[2]) if found else model
 
 
-@task(
-    name="make_champion",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=tracking.server_away,
-)
+@task(name="make_champion", **tracking.ASKING)
 def make_champion(settings: Settings, registered: Output) -> Output:
     """Point the alias at a registered version, whatever it points at now; returns that version."""
     client = tracking.connect(settings)
@@ -130,12 +119,7 @@ def version_files(settings: Settings, version: str) -> Output:
     return Output(stage=f"{model} version {version}", key=key, path=found[0].parent)
 
 
-@task(
-    name="promote",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=tracking.server_away,
-)
+@task(name="promote", **tracking.ASKING)
 def promote(settings: Settings, splits: Output, pairs: Output, registered: Output) -> str:
     """Hold this run's version against the champion, and promote it when it is better.
 
@@ -149,14 +133,18 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     client = tracking.connect(settings)
     model = settings.tracking.model
     version = str(read_json(registered / "registered.json")["version"])
-    champion = str(client.get_model_version_by_alias(model, "champion").version)
+    champion = tracking.champion_of(client, model)
     if version == champion:
-        return _told(f"Version {version} is the champion; nothing new was trained.")
+        return tell(
+            "promote", "Verdict", f"Version {version} is the champion; nothing new was trained."
+        )
     undone = {entry.get("instead_of") for entry in tracking.champion_history(client, model)}
     if version in undone:
-        return _told(
+        return tell(
+            "promote",
+            "Verdict",
             f"Not promoted: version {version} was the champion and was rolled back from; "
-            f"siamese rollback {version} makes it the champion again."
+            f"siamese rollback {version} makes it the champion again.",
         )
     try:
         old = Verifier.load(version_files(settings, champion).path)
@@ -169,9 +157,11 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     table = table[~table["writer"].isin(known) & ~table["questioned_writer"].isin(known)]
     left = table.loc[table["kind"] == "skilled_forgery", "writer"].nunique()
     if left < _FEWEST_WRITERS:
-        return _told(
+        return tell(
+            "promote",
+            "Verdict",
             f"Not promoted: only {left} calibration writers were not in the champion's training, "
-            f"and a comparison needs {_FEWEST_WRITERS}."
+            f"and a comparison needs {_FEWEST_WRITERS}.",
         )
     verdict = promotion.judge(
         _trials(settings, old, images, table),
@@ -191,7 +181,7 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
             else ""
         )
         return _promoted(settings, version, verdict.why + notice)
-    return _told(verdict.why)
+    return tell("promote", "Verdict", verdict.why)
 
 
 def _usable(
@@ -223,10 +213,4 @@ def _promoted(settings: Settings, version: str, why: str) -> str:
     tracking.set_champion(client, model, version, why)
     if str(client.get_registered_model(model).aliases.get("challenger")) == version:
         client.delete_registered_model_alias(model, "challenger")
-    return _told(why)
-
-
-def _told(why: str) -> str:
-    get_run_logger().info(why)
-    create_markdown_artifact(markdown=f"## Verdict\n\n{why}\n", key="promote")
-    return why
+    return tell("promote", "Verdict", why)

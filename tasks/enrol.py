@@ -20,7 +20,7 @@ def enrol(settings: Settings, references_dir: Path) -> pd.DataFrame:
         enrolment.read_references(references_dir),
         settings.imaging,
         settings.data_dir.resolve() / "store",
-        settings.data_dir.resolve() / "enrolled",
+        enrolment.enrolment_folder(settings.data_dir.resolve()),
         datetime.now(UTC),
         workers=settings.scoring.workers,
     )

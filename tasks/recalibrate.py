@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import pandas as pd
 
 from siamese import recalibration
 from siamese.claims import hash_claims, read_claims
 from siamese.config import Settings
 from siamese.files import read_json, write_json
 from siamese.metrics import Estimate
-from siamese.record import picture_facts
-from siamese.scoring import Batch, Stores, facts_of
-from siamese.store import stack_canvases
+from siamese.record import stored_facts
+from siamese.scoring import Stores, facts_of
 from siamese.trials import Trials
 from siamese.verifier import Verifier
 from tasks import tracking
@@ -42,14 +38,12 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     claims = read_claims(labelled_dir, enrolment.writers)
     hashes, fingerprint = hash_claims(claims, labelled_dir)
     store = settings.data_dir.resolve() / "store"
-    root = labelled_dir if labelled_dir.is_dir() else labelled_dir.parent
-    batch = Batch(root, hashes, enrolment, store, work.into, model.stage, datetime.now(UTC))
     stores = Stores.of(verifier, store)
-    known = facts_of(claims, batch, verifier, stores, settings.scoring)
-    trials, left_out = recalibration.labelled_trials(claims, known, batch, REFERENCES)
-    made = recalibration.recalibrate(
-        verifier, trials, _pictures(trials, stores, verifier), settings.policy, settings.seed
-    )
+    known = facts_of(claims, hashes, enrolment, verifier, stores, settings.scoring)
+    trials, left_out = recalibration.labelled_trials(claims, known, hashes, REFERENCES)
+    asked = {i: w for one in trials[:1] for i, w in zip(one.questioned, one.writer, strict=True)}
+    pictures = stored_facts(stores.canvases, verifier.imaging_settings, asked)
+    made = recalibration.recalibrate(verifier, trials, pictures, settings.policy, settings.seed)
     figures = {
         "from": model.stage,
         "policy": str(settings.policy.at(None)),
@@ -58,19 +52,11 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     }
     provenance = {**verifier.provenance, "recalibration": figures}
     replace(made.verifier, provenance=provenance).save(work.into / "verifier")
-    write_json(work.into / "figures.json", {**figures, "left_out": left_out})
+    told = {"data_fingerprint": verifier.provenance.get("data_fingerprint", "")}
+    write_json(work.into / "figures.json", {**figures, **told, "left_out": left_out})
     for name, why in left_out.items():
         work.log(f"Labelled claim {name!r} was not used: {why}")
     return _table(figures, trials[0], left_out)
-
-
-def _pictures(trials: Sequence[Trials], stores: Stores, verifier: Verifier) -> pd.DataFrame:
-    """The statistics of the questioned pictures."""
-    size = verifier.imaging_settings
-    writers = dict(zip(trials[0].questioned, trials[0].writer, strict=True)) if trials else {}
-    facts = stores.canvases.get(list(writers))
-    names = [writers[image_id] for image_id in facts.index]
-    return picture_facts(stack_canvases(facts, size.height, size.width), facts, names)
 
 
 def _table(figures: dict[str, Any], trials: Trials, left_out: dict[str, str]) -> str:
@@ -101,9 +87,7 @@ def _table(figures: dict[str, Any], trials: Trials, left_out: dict[str, str]) ->
 
 
 @stage("register_recalibrated", **REGISTERING)
-def register_recalibrated(
-    work: Work, settings: Settings, model: Output, recalibrated: Output
-) -> str:
+def register_recalibrated(work: Work, settings: Settings, recalibrated: Output) -> str:
     """A new version of the model, with its lineage."""
     client = tracking.connect(settings)
     name = settings.tracking.model
@@ -126,7 +110,7 @@ def register_recalibrated(
         "recalibrated_from": figures["from"],
         "labelled_fingerprint": figures["labelled_fingerprint"],
         "verifier_sha256": verifier_sha256(recalibrated / "verifier"),
-        "data_fingerprint": Verifier.load(model.path).provenance.get("data_fingerprint", ""),
+        "data_fingerprint": figures["data_fingerprint"],
     }.items():
         client.set_model_version_tag(name, version, tag, value)
     work.log(f"Registered {name} version {version}, from {figures['from']}.")

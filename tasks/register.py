@@ -197,12 +197,8 @@ def _describe(
     }.items():
         client.set_model_version_tag(model, version, name, value)
     client.update_registered_model(model, _ABOUT)
-    if _has_champion(client, model):
+    if tracking.champion_of(client, model):
         client.set_registered_model_alias(model, "challenger", version)
         return "challenger"
     tracking.set_champion(client, model, version, "The first.")
     return "champion"
-
-
-def _has_champion(client: MlflowClient, model: str) -> bool:
-    return "champion" in client.get_registered_model(model).aliases

@@ -10,6 +10,7 @@ from siamese import report as reporting
 from siamese.config import Settings
 from siamese.drift import Shift
 from siamese.files import read_json
+from siamese.pictures import folder_of
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
 from tasks.score import enrolment_of
@@ -44,7 +45,7 @@ def report(
     )
     path = reporting.write_report(
         decisions,
-        claims_dir if claims_dir.is_dir() else claims_dir.parent,
+        folder_of(claims_dir),
         verifier,
         findings,
         work.into,

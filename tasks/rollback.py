@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import task
 
 from siamese.config import Settings
 from siamese.errors import RunError
 from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.champion import version_files
+from tasks.stage import tell
 
 
 class NothingToRollBack(RunError):
     """There is no version to go back to; the message says why."""
 
 
-@task(
-    name="rollback",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=tracking.server_away,
-)
+@task(name="rollback", **tracking.ASKING)
 def rollback(settings: Settings, version: str = "") -> str:
     """Make the champion before this one, or a version by number, the champion.
 
@@ -52,8 +47,10 @@ def rollback(settings: Settings, version: str = "") -> str:
     if version == current or (
         not version and last["version"] == current and last.get("instead_of")
     ):
-        return _told(
-            f"Version {current} is the champion already, since {last['at'] or 'long ago'}."
+        return tell(
+            "rollback",
+            "Rollback",
+            f"Version {current} is the champion already, since {last['at'] or 'long ago'}.",
         )
     if not version and last.get("instead_of") == current:
         version = last["version"]  # an interrupted rollback, to be finished
@@ -66,7 +63,7 @@ def rollback(settings: Settings, version: str = "") -> str:
         raise NothingToRollBack(f"{model} has no version {chosen}.") from error
     why = f"Rolled back from version {current}."
     tracking.set_champion(client, model, chosen, why, instead_of=current)
-    return _told(f"Version {chosen} is the champion. {why}")
+    return tell("rollback", "Rollback", f"Version {chosen} is the champion. {why}")
 
 
 def _before(client: MlflowClient, model: str, current: str, history: list[dict[str, str]]) -> str:
@@ -77,9 +74,3 @@ def _before(client: MlflowClient, model: str, current: str, history: list[dict[s
         if entry["version"] != current and entry["version"] in there:
             return entry["version"]
     raise NothingToRollBack(f"Version {current} of {model} is the only champion there was.")
-
-
-def _told(what: str) -> str:
-    get_run_logger().info(what)
-    create_markdown_artifact(markdown=f"## Rollback\n\n{what}\n", key="rollback")
-    return what

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from siamese import claims, scoring
 from siamese.config import Settings
-from siamese.enrolment import Enrolment, read_enrolment
+from siamese.enrolment import Enrolment, enrolment_folder, read_enrolment
 from siamese.files import people_csv, replace_file, write_json, write_text
+from siamese.pictures import folder_of
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.verifier import Verifier
 from tasks.stage import Output, Work, stage
@@ -17,7 +18,7 @@ from tasks.stage import Output, Work, stage
 
 def enrolment_of(settings: Settings) -> Enrolment:
     """The references that were enrolled in this data folder."""
-    return read_enrolment(settings.data_dir.resolve() / "enrolled")
+    return read_enrolment(enrolment_folder(settings.data_dir.resolve()))
 
 
 def claims_fingerprint(settings: Settings, root: Path) -> str:
@@ -40,7 +41,7 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     if not started.is_file():
         write_text(started, datetime.now(UTC).isoformat(timespec="seconds"))
     batch = scoring.Batch(
-        root=claims_dir if claims_dir.is_dir() else claims_dir.parent,
+        root=folder_of(claims_dir),
         hashes=hashes,
         enrolment=enrolment,
         store=settings.data_dir.resolve() / "store",

@@ -73,6 +73,13 @@ class Work:
         return tell
 
 
+def tell(key: str, heading: str, what: str) -> str:
+    """Say a sentence in the run's log and as an artifact; returns it."""
+    get_run_logger().info(what)
+    create_markdown_artifact(markdown=f"## {heading}\n\n{what}\n", key=key)
+    return what
+
+
 def duration(seconds: float) -> str:
     """A time as people say it.
 

@@ -31,6 +31,13 @@ def server_away(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001
     return isinstance(error, requests.exceptions.RequestException)
 
 
+#: Options of a task that asks the registry.
+ASKING: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": 5,
+    "retry_condition_fn": server_away,
+}
+
 #: Answers of a server that is there.
 REFUSALS = frozenset(
     {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED"}

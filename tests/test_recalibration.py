@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from siamese.feedback import keep, read_verdicts
 from siamese.pictures import ManifestError
 from siamese.recalibration import label_of, labelled_trials, recalibrate
 from siamese.record import Record
-from siamese.scoring import Batch, Stores, facts_of
+from siamese.scoring import Stores, facts_of
 from siamese.sources import manifest as training_manifest
 from siamese.tiers import Tiers
 from siamese.trials import Trials
@@ -85,10 +84,9 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
     hashes, _ = hash_claims(claims, root)
     verifier, store = small_verifier(), tmp_path / "store"
     enrolment = read_enrolment(tmp_path / "enrolled")
-    batch = Batch(root, hashes, enrolment, store, tmp_path, "test 1", datetime.now(UTC))
     settings = ScoringSettings(workers=1)
-    known = facts_of(claims, batch, verifier, Stores.of(verifier, store), settings)
-    made, left_out = labelled_trials(claims, known, batch, (1, 2, 3, 5))
+    known = facts_of(claims, hashes, enrolment, verifier, Stores.of(verifier, store), settings)
+    made, left_out = labelled_trials(claims, known, hashes, (1, 2, 3, 5))
     assert [(one.n_references, len(one.kind)) for one in made] == [(n, 21) for n in (1, 2, 3, 5)]
     assert len(set(made[0].writer)) == 12  # two claims of each share their references
     assert left_out["23"] == "It has no label."

@@ -27,8 +27,8 @@ def registry(
 ) -> Iterator[tuple[Settings, MlflowClient]]:
     """Three versions, each a small verifier; none is champion."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    monkeypatch.setattr(rollback, "_told", lambda what: what)
-    monkeypatch.setattr(champion, "_told", lambda what: what)
+    for module in (rollback, champion):
+        monkeypatch.setattr(module, "tell", lambda key, heading, what: what)
     settings = Settings(data_dir=tmp_path / "data")
     client = tracking.connect(settings)
     client.create_registered_model(MODEL)
