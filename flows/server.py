@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from siamese.errors import RunError
 
 _PATIENCE = 300.0  # seconds; the first start migrates the database
+_GRACE = 10.0  # seconds
 
 
 class ServerFailed(RunError):
@@ -31,13 +33,23 @@ def running_server(port: int) -> Iterator[str]:
         sys.executable, "-m", "prefect", "server", "start",
         "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # In a session of its own, so that Ctrl-C ends the flows first, who still report to it.
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    # Until Prefect sets its own handler, a plain SIGTERM would leave the server behind.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         _wait_until_healthy(url, process)
         yield url
     finally:
+        signal.signal(signal.SIGTERM, before)
         process.terminate()
-        process.wait()
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:  # it waits for clients that are gone
+            process.kill()
+            process.wait()
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:

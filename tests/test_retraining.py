@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pytest
 from programs import SIAMESE, System, environment, free_port, serving, siamese
 
 from siamese.config import SourceSettings
@@ -118,6 +119,8 @@ def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) ->
                 break
             time.sleep(1)
         assert state == "COMPLETED", (tmp_path / "log").read_text()[-4000:]
+    with pytest.raises(OSError):  # the Prefect server went with it
+        urllib.request.urlopen(f"{api}/health", timeout=5)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
     assert str(client.get_model_version_by_alias("signature-verifier", "champion").version) == "1"
 
