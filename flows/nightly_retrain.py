@@ -10,11 +10,13 @@ from flows.train_and_register import train_and_register
 from siamese.config import Settings
 from siamese.loading import load_settings
 from tasks.champion import promote
+from tasks.notify import notify
+from tasks.tonight import tonight
 
 
-@flow(name="nightly-retrain")
+@flow(name="nightly-retrain", on_completion=[notify], on_failure=[notify], on_crashed=[notify])
 def nightly_retrain(settings: Settings | None = None) -> str:
     """Train on what is there now; a night with nothing new is all cache hits."""
-    settings = settings or load_settings()
+    settings = tonight(settings or load_settings())
     made = train_and_register(settings)
     return promote(settings, made.data.splits, made.data.pairs, made.registered)

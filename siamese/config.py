@@ -143,6 +143,7 @@ class TrainingSettings(Section):
     evaluate_every: int = Field(100, ge=1, description="steps between evaluations (an epoch)")
     patience: int = Field(0, ge=0, description="evaluations without a better EER; 0: never stop")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
+    turn: int = Field(0, ge=0, description="another one trains again, with other random choices")
 
     @model_validator(mode="after")
     def _margins(self) -> TrainingSettings:
@@ -210,6 +211,12 @@ class ScheduleSettings(Section):
         "0 2 * * *", pattern=r"^\S+( +\S+){4}$", description="when, as a cron line of five fields"
     )
     timezone: str = Field("UTC", description="of the cron line, as in Europe/Amsterdam")
+    max_age_days: int = Field(30, ge=0, description="train again on the same data then; 0: never")
+    notify: str = Field(
+        "",
+        pattern=r"^([\w-]+/[\w-]+)?$",
+        description="saved Prefect notification block to tell, as in custom-webhook/team",
+    )
 
     @field_validator("timezone")
     @classmethod

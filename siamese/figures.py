@@ -65,6 +65,28 @@ def distance_figure(trials: Trials, calibration: Calibration) -> Figure:
     return figure
 
 
+def decisions_figure(trials: Trials, calibration: Calibration) -> Figure:
+    """What is decided on each kind of pair: counts, shaded by their share of the kind."""
+    decided = calibration.decide(trials.distance)
+    outcomes = ("accept", "review", "reject")
+    kinds = [kind for kind in COLOURS if (trials.kind == kind).any()]
+    counts = np.array(
+        [[((trials.kind == k) & (decided == d)).sum() for d in outcomes] for k in kinds]
+    )
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(outcomes)), outcomes)
+    axes.set_yticks(range(len(kinds)), [_NAMES[kind] for kind in kinds])
+    for (row, column), share in np.ndenumerate(shares):
+        axes.text(
+            column, row, f"{counts[row, column]:,}\n{share:.1%}", ha="center", va="center",
+            color="white" if share > 0.6 else "black",
+        )  # fmt: skip
+    return figure
+
+
 def training_figure(history: Sequence[Epoch]) -> Figure:
     """Loss terms and held-out EERs by step."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")

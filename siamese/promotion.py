@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siamese.calibration import Calibration
-from siamese.metrics import bootstrap_over_writers, eer, false_accept_rate
+from siamese.calibration import Calibration, CalibrationError, calibrate
+from siamese.config import PolicySettings
+from siamese.metrics import bootstrap_over_writers, cllr, cllr_min, eer, false_accept_rate
 from siamese.trials import Floats, Trials
+
+#: Most that Cllr may be above Cllr_min for the calibration to be healthy.
+CALIBRATION_LIMIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,14 @@ def judge(
     champion_calibration: Calibration,
     challenger_calibration: Calibration,
     *,
-    resamples: int,
+    policy: PolicySettings,
     seed: int,
 ) -> Verdict:
     """Compare two verifiers on the same trials, in the same order.
 
     Promoted when EER_skilled is lower by more than noise (paired bootstrap over writers: the
     whole interval of the difference below 0) and FAR_skilled at the policy is not higher by
-    more than noise.
+    more than noise, and its calibration is healthy: see :func:`crossed_calibration`.
     """
     keep = np.isin(champion.kind, ["genuine", "skilled_forgery"])
     old, new = (t.take(np.flatnonzero(keep)) for t in (champion, challenger))
@@ -54,7 +58,12 @@ def judge(
 
     gap, far = (
         bootstrap_over_writers(
-            statistic, old.writer, n=len(old.label), resamples=resamples, seed=seed, rate=False
+            statistic,
+            old.writer,
+            n=len(old.label),
+            resamples=policy.bootstrap,
+            seed=seed,
+            rate=False,
         )
         for statistic in (eer_gap, far_gap)
     )
@@ -72,12 +81,31 @@ def judge(
                 f"{far.value * 100:.1f} points [{far.low * 100:.1f}, {far.high * 100:.1f}]."
             ),
         )
+    elif (loss := crossed_calibration(new, policy)) > CALIBRATION_LIMIT:
+        promote, why = (
+            False,
+            (
+                f"Not promoted: {told}, but its calibration does not hold on other writers: Cllr "
+                f"is {loss:.2f} above Cllr_min, and {CALIBRATION_LIMIT} is tolerated."
+            ),
+        )
     else:
         promote, why = True, f"Promoted: {told}."
-    return Verdict(
-        promote,
-        why,
-        gap.value,
-        gap.low,
-        gap.high,
-    )
+    return Verdict(promote, why, gap.value, gap.low, gap.high)
+
+
+def crossed_calibration(trials: Trials, policy: PolicySettings) -> float:
+    """Cllr − Cllr_min of likelihood ratios that were fitted on the other half of the writers.
+
+    Infinite where a half cannot be calibrated.
+    """
+    names = np.unique(trials.writer)
+    ratio = np.zeros(len(trials.distance))
+    for half in (names[::2], names[1::2]):
+        inside = np.isin(trials.writer, half)
+        try:
+            fitted = calibrate(trials.take(np.flatnonzero(~inside)), policy)
+        except CalibrationError:
+            return np.inf
+        ratio[inside] = fitted.log10_lr(trials.distance[inside])
+    return float(cllr(ratio, trials.label)) - cllr_min(-trials.distance, trials.label)

@@ -8,6 +8,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 
 from siamese import promotion
@@ -134,18 +135,8 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     model = settings.tracking.model
     version = str(read_json(registered / "registered.json")["version"])
     champion = tracking.champion_of(client, model)
-    if version == champion:
-        return tell(
-            "promote", "Verdict", f"Version {version} is the champion; nothing new was trained."
-        )
-    undone = {entry.get("instead_of") for entry in tracking.champion_history(client, model)}
-    if version in undone:
-        return tell(
-            "promote",
-            "Verdict",
-            f"Not promoted: version {version} was the champion and was rolled back from; "
-            f"siamese rollback {version} makes it the champion again.",
-        )
+    if settled := _settled(settings, client, version, champion):
+        return tell("promote", "Verdict", settled)
     try:
         old = Verifier.load(version_files(settings, champion).path)
     except VerifierError as error:
@@ -168,10 +159,11 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
         _trials(settings, new, images, table),
         old.calibration(1),
         new.calibration(1),
-        resamples=settings.policy.bootstrap,
+        policy=settings.policy,
         seed=settings.seed,
     )
     client.set_model_version_tag(model, version, "verdict", verdict.why)
+    client.set_model_version_tag(model, version, "judged_against", champion)
     if verdict.promote:
         lost = old.provenance.get("recalibration")
         notice = (
@@ -205,6 +197,27 @@ def _trials(
     signatures = signature_set(own, images, table)
     vectors: np.ndarray = verifier.embed(signatures.canvases)
     return single_trials(table, pair_distances(table, signatures.ids, vectors))
+
+
+def _settled(settings: Settings, client: MlflowClient, version: str, champion: str) -> str:
+    """The sentence where nothing is left to compare; empty where the two are to be compared."""
+    model, limit = settings.tracking.model, settings.schedule.max_age_days
+    tags = client.get_model_version(model, version).tags
+    if version == champion and "verdict" not in tags:
+        why = f"Version {version} is the first, and the champion."
+        client.set_model_version_tag(model, version, "verdict", why)
+        return why
+    again = f", and it is not older than {limit} days" if limit else ""
+    skipped = f"Skipped: data, settings and code are those of version {version}{again}."
+    if version == champion:
+        return f"{skipped} It is the champion."
+    undone = {entry.get("instead_of") for entry in tracking.champion_history(client, model)}
+    if version in undone:
+        return (
+            f"{skipped} It was the champion and was rolled back from; siamese rollback {version} "
+            "makes it the champion again."
+        )
+    return f"{skipped} {tags['verdict']}" if tags.get("judged_against") == champion else ""
 
 
 def _promoted(settings: Settings, version: str, why: str) -> str:

@@ -12,7 +12,13 @@ from siamese import evaluation, modelcard, probes
 from siamese.calibration import p_genuine
 from siamese.config import Settings
 from siamese.evaluation import Evaluation
-from siamese.figures import det_figure, distance_figure, pair_sheet, roc_figure
+from siamese.figures import (
+    decisions_figure,
+    det_figure,
+    distance_figure,
+    pair_sheet,
+    roc_figure,
+)
 from siamese.files import read_json, write_json, write_text
 from siamese.tables import IMAGES, SCORES, WRITER_SPLITS
 from siamese.training import SignatureSet
@@ -57,6 +63,7 @@ def evaluate(
         ("roc", roc_figure(single)),
         ("det", det_figure(single, first)),
         ("distances", distance_figure(single, first)),
+        ("decisions", decisions_figure(single, first)),
         ("hardest_pairs", _hardest(single, table, signatures)),
     ):
         figure.savefig(figures / f"{name}.png", dpi=110)

@@ -25,6 +25,7 @@ from siamese.tables import IMAGES
 from siamese.training import Epoch
 from siamese.verifier import Verifier
 from tasks import pyfunc_model, tracking
+from tasks.changelog import changelog, data_counts
 from tasks.evaluate import read_evaluations, splits_table
 from tasks.stage import Output, Work, stage
 
@@ -86,7 +87,7 @@ def register(
             left[0].version if left else log_model(evaluated / "verifier", settings.tracking.model)
         )
     client.set_tag(run_id, "registered_version", version)
-    alias = _describe(client, settings.tracking.model, version, evaluated, splits, trained)
+    alias = _describe(client, settings, version, run_id, evaluated, splits, trained, probes)
     work.log(f"Registered {settings.tracking.model} version {version} as {alias}.")
     write_json(
         work.into / "registered.json",
@@ -110,6 +111,7 @@ def _log_results(
     splits: Output, trained: Output, evaluated: Output, probes: dict[str, Any]
 ) -> None:
     images = IMAGES.read(splits / "images.parquet")
+    mlflow.log_metrics(data_counts(images))
     run = mlflow.active_run()
     if run is not None and "loss" not in run.data.metrics:
         for epoch in read_json(trained / "history.json")["epochs"]:
@@ -173,23 +175,27 @@ def _decoded(example: pd.DataFrame) -> tuple[list[bytes], bytes]:
 
 def _describe(
     client: MlflowClient,
-    model: str,
+    settings: Settings,
     version: str,
+    run_id: str,
     evaluated: Output,
     splits: Output,
     trained: Output,
+    probes: dict[str, Any],
 ) -> str:
     """Description, tags and alias; returns the alias given."""
-    card = (evaluated / "model_card.md").read_text()
-    evaluations = read_evaluations(evaluated)
-    lines = "; ".join(
-        f"{name} {one.figures[name]} ({one.n_references} ref.)"
-        for one in evaluations
-        for name in ("eer_skilled", "eer_random")
-        if name in one.figures
+    model = settings.tracking.model
+    champion = tracking.champion_of(client, model)
+    told = changelog(
+        client, model, run_id, read_evaluations(evaluated), "" if champion == version else champion
     )
-    client.update_model_version(model, version, f"On unseen writers: {lines}.\n\n{card}")
+    card = (evaluated / "model_card.md").read_text()
+    client.update_model_version(model, version, f"{told}\n\n{card}")
     for name, value in {
+        tracking.TURN: settings.training.turn,
+        "policy": str(settings.policy),
+        "probe_background_auc": f"{probes['background_seen']['value']:.3f}",
+        "probe_questioned_only_auc": f"{probes['questioned_only']['value']:.3f}",
         "data_fingerprint": splits.key,
         "training_fingerprint": trained.key,
         "evaluation_fingerprint": evaluated.key,
@@ -197,7 +203,9 @@ def _describe(
     }.items():
         client.set_model_version_tag(model, version, name, value)
     client.update_registered_model(model, _ABOUT)
-    if tracking.champion_of(client, model):
+    if champion == version:
+        return "champion"
+    if champion:
         client.set_registered_model_alias(model, "challenger", version)
         return "challenger"
     tracking.set_champion(client, model, version, "The first.")

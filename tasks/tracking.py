@@ -79,6 +79,9 @@ def registry_fingerprint(settings: Settings) -> str:
     return fingerprint(experiment.experiment_id, experiment.creation_time)
 
 
+#: Tag of a version that was trained: its ``training.turn``.
+TURN = "turn"
+
 _HISTORY = "champion_history"
 _MOST_TOLD = 30  # entries: a tag holds 5,000 characters
 

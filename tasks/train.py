@@ -62,7 +62,7 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
             held_out,
             settings.network,
             settings.training,
-            settings.seed,
+            settings.seed + settings.training.turn,
             checkpoint=work.into / "checkpoint.pt",
             on_epoch=tell,
         )

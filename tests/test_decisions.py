@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from siamese.calibration import CalibrationError, calibrate, p_genuine, policy_thresholds
 from siamese.config import PolicySettings
 from siamese.evaluation import Evaluation, evaluate
-from siamese.promotion import judge
+from siamese.promotion import crossed_calibration, judge
 from siamese.trials import Trials
 from siamese.verifier import Verifier, VerifierError
 
@@ -78,8 +79,11 @@ def test_prior_and_ratio_make_the_posterior(ratio: float, prior: float) -> None:
 # --- promotion -------------------------------------------------------------------------------
 
 
+QUICK = POLICY.model_copy(update={"bootstrap": 200})
+
+
 def judged(old: Trials, new: Trials) -> tuple[bool, str]:
-    verdict = judge(old, new, calibrate(old, POLICY), calibrate(new, POLICY), resamples=200, seed=1)
+    verdict = judge(old, new, calibrate(old, POLICY), calibrate(new, POLICY), policy=QUICK, seed=1)
     return verdict.promote, verdict.why
 
 
@@ -95,6 +99,17 @@ def test_same_and_worse_are_not_promoted() -> None:
     noise = judged(trials(1, 0.4), trials(2, 0.41))
     assert not any(promote for promote, _ in (same, worse, noise))
     assert all("not better by more than noise" in why for _, why in (same, worse, noise))
+
+
+def test_better_but_uncalibrated_on_other_writers_is_not_promoted() -> None:
+    new = trials(1, 0.6)
+    # Every second writer signs at another scale: a threshold of one half is no good on the other.
+    odd = np.isin(new.writer, np.unique(new.writer)[::2])
+    new = replace(new, distance=np.where(odd, new.distance * 0.4, new.distance))
+    assert crossed_calibration(trials(1, 0.6), QUICK) < 0.1
+    promote, why = judged(trials(1, 0.1), new)
+    assert not promote
+    assert "calibration does not hold on other writers" in why
 
 
 # --- the verifier on disk --------------------------------------------------------------------
