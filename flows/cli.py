@@ -126,6 +126,42 @@ def rollback(
 
 
 @app.command()
+def drift(config: Config = None, set_: Set = None, data_dir: DataDir = None) -> None:
+    """Do the last days' claims look like what the champion was calibrated on?
+
+    Looks at schedule.drift_days days. siamese serve does so on schedule.drift_cron.
+    """
+    settings = read_settings(config, set_, data_dir)
+    prepare_environment(settings)
+    from flows.watch_drift import watch_drift
+
+    out.print(f"\n{run_flow(watch_drift, settings)}")
+
+
+@app.command()
+def prune(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+    config: Config = None,
+    set_: Set = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Remove old challengers, and files that can be made again and were not used for long.
+
+    By retention.challengers and retention.unused_days. Champions, past ones too, stay.
+    """
+    settings = read_settings(config, set_, data_dir)
+    prepare_environment(settings)
+    from flows.prune_old import prune_old
+
+    lines = run_flow(prune_old, settings, dry_run)
+    for line in lines:
+        out.print(line)
+    out.print(f"\n{len(lines):,} {'would be removed' if dry_run else 'removed'}.")
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     config: Config = None,
@@ -168,7 +204,7 @@ def serve(
     """Retrain every night from this process, with no work pool; Ctrl-C ends it.
 
     Starts a Prefect server on this machine, or uses the one that PREFECT_API_URL names. When
-    is schedule.cron and schedule.timezone.
+    is schedule.cron and schedule.timezone; schedule.drift_cron is when drift is looked for.
     """
     settings = read_settings(config, set_, data_dir)
     prepare_environment(settings)
@@ -177,20 +213,36 @@ def serve(
     with sentences(), running_server(port) as url:
         # Only now: Prefect reads the server's address when it is imported.
         os.environ["PREFECT_API_URL"] = url
+        from prefect import serve as serve_deployments
+        from prefect.client.schemas.objects import (
+            ConcurrencyLimitConfig,
+            ConcurrencyLimitStrategy,
+        )
         from prefect.schedules import Cron
 
         from flows.nightly_retrain import nightly_retrain
+        from flows.watch_drift import watch_drift
 
         when = f"'{settings.schedule.cron}' {settings.schedule.timezone}"
         out.print(f"Prefect: {url.removesuffix('/api')}")
         out.print(f"Retraining at {when}. Now instead: siamese retrain. Ctrl-C ends this.")
-        nightly_retrain.serve(
-            name="nightly",
-            schedule=Cron(settings.schedule.cron, timezone=settings.schedule.timezone),
-            parameters={"settings": absolute(settings).model_dump(mode="json")},
-            limit=1,
-            print_starting_message=False,
+        told = {"settings": absolute(settings).model_dump(mode="json")}
+        zone = settings.schedule.timezone
+        second = {"skip": "CANCEL_NEW", "wait": "ENQUEUE"}[settings.schedule.second_run]
+        one_at_a_time = ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy(second)
         )
+        serve_deployments(
+            nightly_retrain.to_deployment(
+                name="nightly", schedule=Cron(settings.schedule.cron, timezone=zone),
+                parameters=told, concurrency_limit=one_at_a_time,
+            ),
+            watch_drift.to_deployment(
+                name="drift", schedule=Cron(settings.schedule.drift_cron, timezone=zone),
+                parameters=told,
+            ),
+            print_starting_message=False,
+        )  # fmt: skip
 
 
 @app.command()

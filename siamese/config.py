@@ -211,7 +211,14 @@ class ScheduleSettings(Section):
         "0 2 * * *", pattern=r"^\S+( +\S+){4}$", description="when, as a cron line of five fields"
     )
     timezone: str = Field("UTC", description="of the cron line, as in Europe/Amsterdam")
+    second_run: Literal["skip", "wait"] = Field(
+        "skip", description="what a retraining does while another one runs"
+    )
     max_age_days: int = Field(30, ge=0, description="train again on the same data then; 0: never")
+    drift_days: int = Field(7, ge=1, description="claims of these days are looked at for drift")
+    drift_cron: str = Field(
+        "0 6 * * 1", pattern=r"^\S+( +\S+){4}$", description="when drift is looked for"
+    )
     notify: str = Field(
         "",
         pattern=r"^([\w-]+/[\w-]+)?$",
@@ -224,6 +231,13 @@ class ScheduleSettings(Section):
         if timezone not in available_timezones():
             raise ValueError("there is no such time zone")
         return timezone
+
+
+class RetentionSettings(Section):
+    """What siamese prune leaves."""
+
+    challengers: int = Field(10, ge=0, description="newest versions that never were champion")
+    unused_days: int = Field(30, ge=1, description="what can be made again and was not used since")
 
 
 class Settings(BaseSettings):
@@ -250,6 +264,7 @@ class Settings(BaseSettings):
     scoring: ScoringSettings = ScoringSettings()
     tracking: TrackingSettings = TrackingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("sources")
     @classmethod

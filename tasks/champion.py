@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import mlflow
@@ -116,6 +117,7 @@ def version_files(settings: Settings, version: str) -> Output:
             )
         shutil.rmtree(folder)  # the copy here may be what is wrong
     files = [sha256_of_file(path) for path in sorted(found[0].parent.iterdir())]
+    os.utime(folder)  # used now: see siamese.retention
     key = fingerprint(files, model, version)
     return Output(stage=f"{model} version {version}", key=key, path=found[0].parent)
 

@@ -8,6 +8,7 @@ made in a partial folder that is renamed at the end; a killed stage finds it aga
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -166,6 +167,7 @@ def stage(
                     work = Work(partial, provenance, get_run_logger().info)
                     write_text(partial / "summary.md", function(work, **parameters))
                     partial.rename(folder)
+                os.utime(folder)  # used now: see siamese.retention
             create_markdown_artifact(
                 markdown=(folder / "summary.md").read_text(),
                 key=name.replace("_", "-"),

@@ -1,0 +1,71 @@
+"""What the data folder holds that nothing has used for long, and its removal.
+
+Only what can be made again is ever found here: outputs of stages, downloaded copies of models,
+canvases and vectors. Raw data, enrolled references, feedback and the registry are not.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_KINDS = {
+    "stages/*/*": "output of a stage",
+    "stages/*/.*.partial": "work that was never finished",
+    "models/*": "copy of a registered model",
+    "models/.*.partial": "copy that was never finished",
+    "store/canvases/*": "canvases of one way of imaging",
+    "store/embeddings/*": "vectors of one model",
+}
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A folder that nothing needs: what it is, its size in bytes and when it was last used."""
+
+    path: Path
+    what: str
+    size: int
+    last_used: datetime
+
+
+def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
+    """Folders that were neither made nor used since then, the largest first.
+
+    Whoever uses a folder sets its modification time.
+    """
+    found = []
+    for pattern, what in _KINDS.items():
+        for path in data_dir.glob(pattern):
+            hidden = path.name.startswith(".")
+            if path.is_symlink() or not path.is_dir() or hidden != ("/." in pattern):
+                continue
+            last_used = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            if last_used < unused_since:
+                size = sum(p.lstat().st_size for p in path.rglob("*") if not p.is_dir())
+                found.append(Leftover(path, what, size, last_used))
+    return sorted(found, key=lambda one: (-one.size, str(one.path)))
+
+
+def remove(leftover: Leftover) -> bool:
+    """Remove a folder, unless somebody is at work on it or has used it since; was it removed?"""
+    path = leftover.path
+    name = path.name.removeprefix(".").removesuffix(".partial")
+    lock = path.with_name(f".{name}.lock")
+    try:
+        with FileLock(lock, timeout=0):
+            if datetime.fromtimestamp(path.stat().st_mtime, UTC) > leftover.last_used:
+                return False
+            # Renamed first: whoever looks finds all of it, or nothing.
+            gone = path.with_name(f".{name}.removed")
+            shutil.rmtree(gone, ignore_errors=True)
+            path.rename(gone)
+            shutil.rmtree(gone)
+    except (Timeout, FileNotFoundError):
+        return False
+    lock.unlink(missing_ok=True)
+    return True
