@@ -232,7 +232,7 @@ def serve(
         one_at_a_time = ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy(second)
         )
-        serve_deployments(
+        deployments: list[Any] = [
             nightly_retrain.to_deployment(
                 name="nightly", schedule=Cron(settings.schedule.cron, timezone=zone),
                 parameters=told, concurrency_limit=one_at_a_time,
@@ -241,8 +241,8 @@ def serve(
                 name="drift", schedule=Cron(settings.schedule.drift_cron, timezone=zone),
                 parameters=told,
             ),
-            print_starting_message=False,
-        )  # fmt: skip
+        ]  # fmt: skip
+        serve_deployments(*deployments, print_starting_message=False)
 
 
 @app.command()

@@ -14,6 +14,7 @@ import pandas as pd
 from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import Claim
 from siamese.config import PolicySettings
+from siamese.decision import copies_of
 from siamese.errors import InputError
 from siamese.evaluation import decision_figures, policy_figures
 from siamese.feedback import LABELS, writers_of
@@ -22,7 +23,7 @@ from siamese.metrics import Estimate
 from siamese.pictures import Picture
 from siamese.record import Record
 from siamese.trials import Trials, fuse, spread_of
-from siamese.verifier import Verifier, copies_of
+from siamese.verifier import Verifier
 
 #: Fewest labelled claims of each kind that anything is fitted on.
 FEWEST = 10

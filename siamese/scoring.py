@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from siamese.claims import Claim, claim_fingerprint
 from siamese.config import ScoringSettings
+from siamese.decision import Comparison, copies_of, decide
 from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
 from siamese.imaging import USABLE
@@ -21,7 +22,7 @@ from siamese.preparing import File, Progress, canvas_store, prepare_files
 from siamese.store import ContentStore, embedding_schema, stack_canvases
 from siamese.tables import CLAIM_DECISIONS, TableError
 from siamese.tiers import Tiers
-from siamese.verifier import Comparison, Verifier, copies_of, decide
+from siamese.verifier import Verifier
 
 #: Begins the name of a reference that was enrolled, in ``closest_reference``.
 ENROLLED = "enrolled:"

@@ -6,7 +6,8 @@ Nothing in them is code; the checksum of each is verified when they are loaded.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +17,15 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from safetensors import SafetensorError
 
 from siamese import config, imaging, training
-from siamese.calibration import Calibration, p_genuine, policy_thresholds
+from siamese.calibration import Calibration, policy_thresholds
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
-from siamese.copies import perceptual_hash, same_picture
+from siamese.copies import perceptual_hash
+from siamese.decision import Comparison, copies_of, decide
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
 from siamese.model import SignatureNet, load_network, save_weights
 from siamese.record import Record
 from siamese.training import embed
-from siamese.trials import fuse, spread_of
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
 _FORMAT = 3  # raised when the meaning of verifier.json changes
@@ -41,29 +42,6 @@ _DAMAGE = (OSError, LookupError, TypeError, ValueError, RuntimeError, Safetensor
 
 class VerifierError(RunError):
     """A saved verifier that cannot be trusted or read; the message says why."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One questioned signature against its references.
-
-    ``decision`` is accept, review, reject or unusable; the rest is nan or empty when unusable.
-    """
-
-    decision: str
-    reason: str
-    detail: str
-    distance: float = float("nan")
-    log10_lr: float = float("nan")
-    p_genuine: float = float("nan")
-    closest_reference: int = -1
-
-    def to_row(self) -> dict[str, Any]:
-        """What is answered to one pair: all but the place of the closest reference."""
-        return {name: value for name, value in asdict(self).items() if name != _PLACE}
-
-
-_PLACE = "closest_reference"
 
 
 @dataclass(frozen=True)
@@ -131,20 +109,50 @@ class Verifier:
 
     def compare(self, references: list[bytes], questioned: bytes) -> Comparison:
         """Compare the bytes of pictures; a bad picture makes the comparison ``unusable``."""
-        canvases = [imaging.prepare(data, self.imaging_settings) for data in references]
-        asked = imaging.prepare(questioned, self.imaging_settings)
-        usable = [i for i, canvas in enumerate(canvases) if canvas.usable]
-        pictures = np.stack([asked.pixels, *(canvases[i].pixels for i in usable)])
-        vectors = embed(self.network, pictures, batch=8)
-        hashes = [perceptual_hash(canvases[i].pixels) for i in usable]
-        asked_hash = perceptual_hash(asked.pixels)
+        return self.compare_all([(references, questioned)])[0]
+
+    def compare_all(self, claims: Sequence[tuple[list[bytes], bytes]]) -> list[Comparison]:
+        """Each (references, questioned) compared; a picture that occurs twice is embedded once."""
+        distinct = dict.fromkeys(
+            data for references, asked in claims for data in (asked, *references)
+        )
+        canvases = {data: imaging.prepare(data, self.imaging_settings) for data in distinct}
+        usable = [data for data, canvas in canvases.items() if canvas.usable]
+        pixels = np.zeros((len(usable), *self._canvas_shape), np.uint8)
+        for row, data in enumerate(usable):
+            pixels[row] = canvases[data].pixels
+        batch = 8 if len(usable) <= 8 else 64
+        vectors = dict(zip(usable, embed(self.network, pixels, batch), strict=True))
+        hashes = {data: perceptual_hash(canvases[data].pixels) for data in usable}
+        return [
+            self._compare_one(references, asked, canvases, vectors, hashes)
+            for references, asked in claims
+        ]
+
+    @property
+    def _canvas_shape(self) -> tuple[int, int]:
+        return self.imaging_settings.height, self.imaging_settings.width
+
+    def _compare_one(
+        self,
+        references: list[bytes],
+        asked: bytes,
+        canvases: Mapping[bytes, imaging.Canvas],
+        vectors: Mapping[bytes, npt.NDArray[np.float32]],
+        hashes: Mapping[bytes, str],
+    ) -> Comparison:
+        nothing = np.zeros(self.network_settings.embedding, np.float32)
+        usable = [i for i, data in enumerate(references) if data in vectors]
+        pictures = [canvases[data] for data in (asked, *references)]
         return decide(
             self,
-            vectors[0],
-            vectors[1:],
-            qualities=(asked.quality, *(canvas.quality for canvas in canvases)),
-            details=(asked.detail, *(canvas.detail for canvas in canvases)),
-            copies=copies_of(asked_hash, hashes),
+            vectors.get(asked, nothing),
+            np.array([vectors[references[i]] for i in usable]).reshape(len(usable), -1),
+            qualities=tuple(canvas.quality for canvas in pictures),
+            details=tuple(canvas.detail for canvas in pictures),
+            copies=copies_of(hashes.get(asked, ""), [hashes[references[i]] for i in usable])
+            if asked in vectors
+            else [],
             usable=usable,
         )
 
@@ -207,76 +215,3 @@ class Verifier:
             raise
         except _DAMAGE as error:
             raise VerifierError(f"The verifier in {folder} is damaged: {error}") from error
-
-
-def copies_of(questioned: str, references: list[str]) -> list[bool]:
-    """Whether the questioned picture repeats each reference, by their perceptual hashes."""
-    return same_picture([questioned], references)[0].tolist() if references else []
-
-
-def decide(
-    verifier: Verifier,
-    questioned: npt.NDArray[np.float32],
-    references: npt.NDArray[np.float32],
-    *,
-    qualities: tuple[str, ...],
-    details: tuple[str, ...],
-    copies: list[bool],
-    usable: list[int],
-) -> Comparison:
-    """The decision on one questioned signature.
-
-    Parameters
-    ----------
-    questioned : (E,). references : (R, E) vectors of the usable references only.
-    qualities, details : of the questioned signature, then of every reference given.
-    copies : (R,) whether the questioned picture repeats that reference.
-    usable : (R,) place of each among all references given.
-    """
-    if qualities[0] not in imaging.USABLE:
-        return Comparison("unusable", f"questioned_{qualities[0]}", f"Questioned: {details[0]}")
-    if not usable:
-        named = next(iter(qualities[1:]), "missing")
-        told = next(iter(details[1:]), "There is none.")
-        return Comparison("unusable", f"reference_{named}", f"No usable reference. {told}")
-    distances = np.linalg.norm(references - questioned, axis=1).astype(np.float64)
-    closest = usable[int(distances.argmin())]
-    calibration = verifier.calibration(len(usable))
-    spread = spread_of(references)
-    # Where only single references were calibrated, the mean keeps to that calibration's side.
-    distance = float(fuse(distances, spread if calibration.n_references > 1 else 0.0))
-    log10_lr = float(calibration.log10_lr(np.array(distance)))
-    probability = float(p_genuine(np.array(log10_lr), verifier.policy.prior))
-    decision = str(calibration.decide(np.array(distance)))
-    reason, told = _reason(decision, verifier.policy)
-    if any(copies):
-        decision, reason = "review", "pasted"
-        told = "The questioned picture is a copy of a reference; nobody signs the same way twice."
-    elif decision == "accept" and calibration.disagree(spread):
-        decision, reason = "review", "references_disagree"
-        told = "The references differ more than one writer's do; are they all by one person? Check."
-    elif decision == "accept" and (faulty := _first_fault(qualities, usable)) is not None:
-        side = "questioned" if faulty == 0 else "reference"
-        decision, reason = "review", f"{side}_{qualities[faulty]}"
-        told = f"Close enough to accept, but look at the pictures. {details[faulty]}"
-    return Comparison(decision, reason, told, distance, log10_lr, probability, closest)
-
-
-def _first_fault(qualities: tuple[str, ...], usable: list[int]) -> int | None:
-    """Place among ``qualities`` of the first compared picture that is not ``ok``."""
-    compared = (0, *(place + 1 for place in usable))
-    return next((place for place in compared if qualities[place] != "ok"), None)
-
-
-def _reason(decision: str, policy: PolicySettings) -> tuple[str, str]:
-    if decision == "accept":
-        return "close", (
-            "Closer to the references than all but "
-            f"{policy.max_far_skilled:.1%} of skilled forgeries in calibration."
-        )
-    if decision == "reject":
-        return "far", (
-            f"Farther from the references than all but {policy.max_frr:.1%} of genuine "
-            "signatures in calibration."
-        )
-    return "between", "Between the two thresholds of the policy: a person should look."

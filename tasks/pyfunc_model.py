@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from siamese.verifier import Verifier
 
+#: Names the folder that pictures may be read from; without it, none is.
+ROOT = "SIAMESE_PICTURES"
+_MOST = 1024  # pairs in a request
+
 
 class SignatureVerifier(PythonModel):  # type: ignore[misc]
-    """Pairs of base64 pictures in, distance, probability and decision out.
+    """Pairs in, distance, probability and decision out.
 
-    A bad picture makes its row ``unusable`` with the reason; the others are answered.
+    Each of ``reference`` and ``questioned`` is a picture in base64, or ``file:`` and its path
+    below the folder that ``SIAMESE_PICTURES`` names. A bad picture makes its row ``unusable``
+    with the reason; what is no picture at all is a bad request.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
         self.verifier = Verifier.load(Path(context.artifacts["verifier"]))
+        self.root = os.environ.get(ROOT, "")
 
     def predict(
         self,
@@ -29,21 +38,46 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        rows = []
-        for reference, questioned in zip(
-            model_input["reference"], model_input["questioned"], strict=True
-        ):
-            made = self.verifier.compare([_bytes(reference)], _bytes(questioned))
-            rows.append(made.to_row())
-        return pd.DataFrame(rows)
+        if len(model_input) > _MOST:
+            raise _bad(f"{len(model_input)} pairs are too many; send at most {_MOST}.")
+        most = self.verifier.imaging_settings.max_bytes
+        pairs = [
+            (
+                [self._bytes(reference, f"reference of pair {row}", most)],
+                self._bytes(questioned, f"questioned of pair {row}", most),
+            )
+            for row, (reference, questioned) in enumerate(
+                zip(model_input["reference"], model_input["questioned"], strict=True)
+            )
+        ]
+        return pd.DataFrame([made.to_row() for made in self.verifier.compare_all(pairs)])
+
+    def _bytes(self, text: str, what: str, most: int) -> bytes:
+        if text.startswith("file:"):
+            return self._file(text.removeprefix("file:"), what, most)
+        try:
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _bad(f"The {what} is neither base64 nor file:PATH.") from error
+
+    def _file(self, name: str, what: str, most: int) -> bytes:
+        if not self.root:
+            raise _bad(f"The {what} is a path, but {ROOT} names no folder to read from.")
+        root = Path(self.root).resolve()
+        try:
+            path = (root / name).resolve()
+            inside = path.is_relative_to(root) and path.is_file()
+            data = path.read_bytes() if inside and path.stat().st_size <= most else b""
+        except (OSError, ValueError):
+            data = b""
+        if not data:
+            # One answer for all: whether a file exists elsewhere is nobody's business.
+            raise _bad(f"The {what} is no readable file below the folder of {ROOT}.")
+        return data
 
 
-def _bytes(text: str) -> bytes:
-    """The picture; nothing when it is not base64, which is then found unreadable."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
+def _bad(why: str) -> MlflowException:
+    return MlflowException.invalid_parameter_value(why)
 
 
 mlflow.models.set_model(SignatureVerifier())

@@ -18,6 +18,7 @@ from siamese import scoring, training
 from siamese.calibration import calibrate
 from siamese.claims import hash_claims, read_claims
 from siamese.config import ScoringSettings
+from siamese.decision import decide
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.pictures import ManifestError, Picture
@@ -26,7 +27,7 @@ from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
 from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS, TableError, provenance_of
-from siamese.verifier import Verifier, decide
+from siamese.verifier import Verifier
 
 SETTINGS = ScoringSettings(shard=4, workers=1)
 

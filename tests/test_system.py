@@ -10,8 +10,10 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
 from programs import System, environment, free_port, serving
 
 from siamese.files import read_json
@@ -129,7 +131,7 @@ def example_pairs(system: System) -> list[dict[str, str]]:
     reference = text("C-0001_reference_1.png")
     return [
         {"reference": reference, "questioned": text("C-0001_questioned.png")},
-        {"reference": reference, "questioned": "not base64!"},
+        {"reference": reference, "questioned": base64.b64encode(b"no picture").decode()},
     ]
 
 
@@ -162,13 +164,39 @@ def test_model_serves_pairs_over_http(system: System, tmp_path: Path) -> None:
     env = environment(tmp_path, MLFLOW_TRACKING_URI=database)
     # The server starts its workers with the programs on the path.
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
-    with serving(command, f"http://127.0.0.1:{port}/ping", tmp_path / "log", tmp_path, env):
+
+    root = system.output_of("example_claims") / "claims"
+    env["SIAMESE_PICTURES"] = str(root)
+
+    def ask(pairs: list[dict[str, str]]) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/invocations",
-            data=json.dumps({"dataframe_records": example_pairs(system)}).encode(),
+            data=json.dumps({"dataframe_records": pairs}).encode(),
             headers={"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
-            good, bad = json.load(answer)["predictions"]
-    assert good["decision"] in ("accept", "review", "reject")
-    assert bad["decision"] == "unusable"
+            return json.load(answer)["predictions"]
+
+    def refusal(pairs: list[dict[str, str]]) -> str:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(pairs)
+        assert refused.value.code == 400
+        return refused.value.read().decode()
+
+    with serving(command, f"http://127.0.0.1:{port}/ping", tmp_path / "log", tmp_path, env):
+        pairs = example_pairs(system)
+        good, bad = ask(pairs)
+        assert good["decision"] in ("accept", "review", "reject")
+        assert (bad["decision"], bad["reason"]) == ("unusable", "questioned_unreadable")
+        many = ask(pairs * 32)
+        assert [one["decision"] for one in many] == [good["decision"], "unusable"] * 32
+        named = {
+            "reference": "file:C-0001_reference_1.png",
+            "questioned": "file:C-0001_questioned.png",
+        }
+        assert ask([named])[0]["distance"] == pytest.approx(good["distance"], abs=1e-6)
+        outside = {**named, "questioned": "file:../summary.md"}
+        assert "questioned of pair 1 is no readable file below" in refusal([named, outside])
+        neither = {**named, "reference": "not base64!"}
+        assert "reference of pair 0 is neither base64 nor file:PATH" in refusal([neither])
+        assert "questioned" in refusal([{"reference": named["reference"]}])

@@ -1,0 +1,114 @@
+"""The decision on one claim, from the vectors and the qualities of its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from siamese import imaging
+from siamese.calibration import p_genuine
+from siamese.config import PolicySettings
+from siamese.copies import same_picture
+from siamese.trials import fuse, spread_of
+
+if TYPE_CHECKING:
+    from siamese.verifier import Verifier
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One questioned signature against its references.
+
+    ``decision`` is accept, review, reject or unusable; the rest is nan or empty when unusable.
+    """
+
+    decision: str
+    reason: str
+    detail: str
+    distance: float = float("nan")
+    log10_lr: float = float("nan")
+    p_genuine: float = float("nan")
+    closest_reference: int = -1
+
+    def to_row(self) -> dict[str, Any]:
+        """What is answered to one pair: all but the place of the closest reference."""
+        return {name: value for name, value in asdict(self).items() if name != _PLACE}
+
+
+_PLACE = "closest_reference"
+
+
+def copies_of(questioned: str, references: list[str]) -> list[bool]:
+    """Whether the questioned picture repeats each reference, by their perceptual hashes."""
+    return same_picture([questioned], references)[0].tolist() if references else []
+
+
+def decide(
+    verifier: Verifier,
+    questioned: npt.NDArray[np.float32],
+    references: npt.NDArray[np.float32],
+    *,
+    qualities: tuple[str, ...],
+    details: tuple[str, ...],
+    copies: list[bool],
+    usable: list[int],
+) -> Comparison:
+    """The decision on one questioned signature.
+
+    Parameters
+    ----------
+    questioned : (E,). references : (R, E) vectors of the usable references only.
+    qualities, details : of the questioned signature, then of every reference given.
+    copies : (R,) whether the questioned picture repeats that reference.
+    usable : (R,) place of each among all references given.
+    """
+    if qualities[0] not in imaging.USABLE:
+        return Comparison("unusable", f"questioned_{qualities[0]}", f"Questioned: {details[0]}")
+    if not usable:
+        named = next(iter(qualities[1:]), "missing")
+        told = next(iter(details[1:]), "There is none.")
+        return Comparison("unusable", f"reference_{named}", f"No usable reference. {told}")
+    distances = np.linalg.norm(references - questioned, axis=1).astype(np.float64)
+    closest = usable[int(distances.argmin())]
+    calibration = verifier.calibration(len(usable))
+    spread = spread_of(references)
+    # Where only single references were calibrated, the mean keeps to that calibration's side.
+    distance = float(fuse(distances, spread if calibration.n_references > 1 else 0.0))
+    log10_lr = float(calibration.log10_lr(np.array(distance)))
+    probability = float(p_genuine(np.array(log10_lr), verifier.policy.prior))
+    decision = str(calibration.decide(np.array(distance)))
+    reason, told = _reason(decision, verifier.policy)
+    if any(copies):
+        decision, reason = "review", "pasted"
+        told = "The questioned picture is a copy of a reference; nobody signs the same way twice."
+    elif decision == "accept" and calibration.disagree(spread):
+        decision, reason = "review", "references_disagree"
+        told = "The references differ more than one writer's do; are they all by one person? Check."
+    elif decision == "accept" and (faulty := _first_fault(qualities, usable)) is not None:
+        side = "questioned" if faulty == 0 else "reference"
+        decision, reason = "review", f"{side}_{qualities[faulty]}"
+        told = f"Close enough to accept, but look at the pictures. {details[faulty]}"
+    return Comparison(decision, reason, told, distance, log10_lr, probability, closest)
+
+
+def _first_fault(qualities: tuple[str, ...], usable: list[int]) -> int | None:
+    """Place among ``qualities`` of the first compared picture that is not ``ok``."""
+    compared = (0, *(place + 1 for place in usable))
+    return next((place for place in compared if qualities[place] != "ok"), None)
+
+
+def _reason(decision: str, policy: PolicySettings) -> tuple[str, str]:
+    if decision == "accept":
+        return "close", (
+            "Closer to the references than all but "
+            f"{policy.max_far_skilled:.1%} of skilled forgeries in calibration."
+        )
+    if decision == "reject":
+        return "far", (
+            f"Farther from the references than all but {policy.max_frr:.1%} of genuine "
+            "signatures in calibration."
+        )
+    return "between", "Between the two thresholds of the policy: a person should look."
