@@ -14,7 +14,13 @@ from tasks.notify import notify
 from tasks.tonight import tonight
 
 
-@flow(name="nightly-retrain", on_completion=[notify], on_failure=[notify], on_crashed=[notify])
+@flow(
+    name="nightly-retrain",
+    timeout_seconds=12 * 3600,
+    on_completion=[notify],
+    on_failure=[notify],
+    on_crashed=[notify],
+)
 def nightly_retrain(settings: Settings | None = None) -> str:
     """Train on what is there now; a night with nothing new is all cache hits."""
     settings = tonight(settings or load_settings())

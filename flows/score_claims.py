@@ -22,7 +22,7 @@ class ScoredClaims(BaseModel):
     report: Output
 
 
-@flow(name="score-claims")
+@flow(name="score-claims", timeout_seconds=24 * 3600)
 def score_claims(claims_dir: Path, settings: Settings | None = None) -> ScoredClaims:
     """Decide on every claim with the champion, say where signatures differ, write the report."""
     settings = settings or load_settings()

@@ -9,7 +9,13 @@ from tasks.notify import notify
 from tasks.watch import watch
 
 
-@flow(name="watch-drift", on_completion=[notify], on_failure=[notify], on_crashed=[notify])
+@flow(
+    name="watch-drift",
+    timeout_seconds=3600,
+    on_completion=[notify],
+    on_failure=[notify],
+    on_crashed=[notify],
+)
 def watch_drift(settings: Settings | None = None) -> str:
     """Say whether they look alike; no claims is no drift."""
     settings = settings or load_settings()

@@ -113,7 +113,13 @@ class NetworkSettings(Section):
     """The shared-weight network."""
 
     widths: tuple[int, ...] = Field((32, 48, 96, 160), description="channels of the stages")
-    embedding: int = Field(128, ge=8, le=1024, description="length of the unit vector")
+    embedding: int = Field(128, ge=8, le=1024, description="numbers that are learnt")
+    strokes: int = Field(64, ge=0, le=512, description="numbers that say how strokes run")
+
+    @property
+    def length(self) -> int:
+        """Of the vectors."""
+        return self.embedding + self.strokes
 
     @field_validator("widths")
     @classmethod

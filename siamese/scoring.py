@@ -42,7 +42,7 @@ class Stores:
         vectors = folder / "embeddings" / verifier.embedding_fingerprint
         return Stores(
             canvas_store(folder, verifier.imaging_settings),
-            ContentStore(vectors, embedding_schema(verifier.network_settings.embedding)),
+            ContentStore(vectors, embedding_schema(verifier.network_settings.length)),
         )
 
 
@@ -192,7 +192,7 @@ def _decided(
 def _compared(asked: pd.Series, references: pd.DataFrame, verifier: Verifier) -> Comparison:
     usable = np.flatnonzero(references["quality"].isin(USABLE))
     good = references.iloc[usable]
-    length = verifier.network_settings.embedding
+    length = verifier.network_settings.length
     none = np.zeros((0, length), np.float32)
     fine = asked["quality"] in USABLE
     return decide(

@@ -24,6 +24,7 @@ from siamese.model import SignatureNet, build_network, choose_device, to_input
 from siamese.sampling import group_by_writer, sample_batch
 
 _EMA_DECAY = 0.99
+_SAMPLE = 1000  # signatures
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ def train(
 
     device = choose_device(settings.device)
     run = _Run(network, settings, seed, device)
+    some = _sample(training_set, seed).to(device)
+    for network_of_run in (run.network, run.averaged):
+        network_of_run.fit_strokes(some)
     history, best = run.restore(checkpoint)
     for epoch in history:
         on_epoch(epoch)
@@ -154,6 +158,12 @@ def train(
     return Trained(selected.eval(), history, best_step, str(device))
 
 
+def _sample(signatures: SignatureSet, seed: int) -> Tensor:
+    """Some signatures as network input: enough for the axes of their strokes."""
+    rows = np.random.default_rng((seed, 3)).permutation(len(signatures.canvases))[:_SAMPLE]
+    return to_input(torch.from_numpy(signatures.canvases[np.sort(rows)]))
+
+
 class _Run:
     """Weights, optimiser and averaged weights of one run, and how they are saved."""
 
@@ -195,7 +205,7 @@ class _Run:
         if self.settings.augment:
             inputs = augment(inputs, generator)
         with autocast(self.device):
-            embeddings = self.network(inputs)
+            embeddings = self.network.shape(inputs)
         terms = batch_contrastive(
             embeddings,
             writers,
@@ -261,7 +271,7 @@ def embed(
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    vectors = [np.zeros((0, network.project.out_features), np.float32)]
+    vectors = [np.zeros((0, network.length), np.float32)]
     with torch.inference_mode():
         for start in range(0, len(canvases), batch):
             part = canvases[start : start + batch]

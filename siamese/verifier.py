@@ -141,7 +141,7 @@ class Verifier:
         vectors: Mapping[bytes, npt.NDArray[np.float32]],
         hashes: Mapping[bytes, str],
     ) -> Comparison:
-        nothing = np.zeros(self.network_settings.embedding, np.float32)
+        nothing = np.zeros(self.network_settings.length, np.float32)
         usable = [i for i, data in enumerate(references) if data in vectors]
         pictures = [canvases[data] for data in (asked, *references)]
         return decide(

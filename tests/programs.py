@@ -19,6 +19,12 @@ import mlflow
 
 SIAMESE = str(Path(sys.executable).with_name("siamese"))
 
+#: Settings of a training of seconds.
+SMALL = (
+    "--set", 'sources=[{"kind": "synthetic", "writers": 30, "images": 4}]',
+    "--set", "network.widths=[8, 12, 16]", "--set", "training.evaluate_every=5",
+)  # fmt: skip
+
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """This machine's environment, with Prefect's home in a folder of the test's own."""

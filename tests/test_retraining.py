@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -16,16 +15,11 @@ from typing import Any
 
 import mlflow
 import pytest
-from programs import SIAMESE, System, environment, free_port, serving, siamese
+from programs import SIAMESE, SMALL, System, environment, free_port, serving, siamese
 
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
 from siamese.tables import IMAGES
-
-SMALL = (
-    "--set", 'sources=[{"kind": "synthetic", "writers": 30, "images": 4}]',
-    "--set", "network.widths=[8, 12, 16]", "--set", "training.evaluate_every=5",
-)  # fmt: skip
 
 
 def test_killed_training_resumes_in_the_same_run(
@@ -59,27 +53,6 @@ def test_killed_training_resumes_in_the_same_run(
     assert min(steps) >= 15
     assert logged == list(range(5, 151, 5))
     assert run.info.status == "FINISHED"
-
-
-def test_nightly_flow_makes_a_champion_then_skips_then_judges(
-    system: System, prefect_server: str, tmp_path: Path
-) -> None:
-    def retrain(*more: str) -> str:
-        done = siamese(
-            "retrain", *SMALL, *more, home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server
-        )
-        assert done.returncode == 0, done.stdout[-3000:]
-        return done.stdout.rstrip().splitlines()[-1]
-
-    first = retrain("--set", "training.steps=100")
-    assert first == "Version 1 is the champion; nothing new was trained."
-    assert retrain("--set", "training.steps=100") == first
-    judged = retrain("--set", "training.steps=110")
-    assert re.match(r"(Not promoted|Promoted): EER_skilled differs by [+-]\d", judged), judged
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
-    aliases = client.get_registered_model("signature-verifier").aliases
-    assert str(aliases["champion"]) == ("2" if judged.startswith("Promoted") else "1")
-    assert client.get_model_version("signature-verifier", "2").tags["verdict"] == judged
 
 
 def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) -> None:
@@ -144,41 +117,6 @@ def test_one_corrupted_picture_costs_only_itself(
     assert images["quality"].value_counts().to_dict() == {"ok": 47, "unreadable": 1}
 
 
-def test_with_an_mlflow_server_it_uses_that_one(
-    system: System, prefect_server: str, tmp_path: Path
-) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--backend-store-uri", f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination", str(tmp_path / "kept"),
-    ]  # fmt: skip
-    with serving(command, f"{url}/health", tmp_path / "log", tmp_path, environment(tmp_path)):
-        servers = {"PREFECT_API_URL": prefect_server, "MLFLOW_TRACKING_URI": url}
-        done = siamese(
-            "train",
-            *SMALL,
-            "--set",
-            "training.steps=150",
-            home=system.home,
-            cwd=tmp_path,
-            **servers,
-        )
-        assert done.returncode == 0, done.stdout[-3000:]
-        version = mlflow.MlflowClient(tracking_uri=url).get_model_version_by_alias(
-            "signature-verifier", "champion"
-        )
-        assert str(version.version) == "1"
-        scored = siamese(
-            "score", system.output_of("example_claims") / "claims",
-            home=system.home, cwd=tmp_path, **servers,
-        )  # fmt: skip
-        assert scored.returncode == 3, scored.stdout[-3000:]
-    assert not (tmp_path / "data" / "mlflow").exists()
-    assert list((tmp_path / "kept").rglob("weights.safetensors"))
-
-
 def test_claims_of_real_writers_are_scored_and_cached(
     system: System, prefect_server: str, kaggle_root: Path, tmp_path: Path
 ) -> None:
@@ -216,26 +154,3 @@ def test_kaggle_layout_is_audited_and_split_by_protocol(
     )  # fmt: skip
     assert refused.returncode == 2
     assert "byte-identical" in refused.stdout.rstrip().splitlines()[-1]
-
-
-def test_deployments_are_accepted_by_a_real_server(system: System, prefect_server: str) -> None:
-    root = Path(__file__).parents[1]
-    env = environment(system.home, PREFECT_API_URL=prefect_server, PWD=str(root))
-
-    def prefect(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            env=env,
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    prefect("work-pool", "create", "signatures", "--type", "process")
-    prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    listed = prefect("deployment", "ls")
-    assert "nightly-retrain/nightly" in listed
-    assert "score-claims/on-demand" in listed

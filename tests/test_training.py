@@ -76,7 +76,7 @@ def test_embedding_does_not_depend_on_the_batch() -> None:
     canvases = np.random.default_rng(0).integers(0, 255, (7, 96, 192), dtype=np.uint8)
     network = build_network(NETWORK, 1)
     assert embed(network, canvases, 3) == pytest.approx(embed(network, canvases, 7), abs=2e-2)
-    assert embed(network, canvases[:0]).shape == (0, NETWORK.embedding)
+    assert embed(network, canvases[:0]).shape == (0, NETWORK.length)
 
 
 class Interrupted(Exception):

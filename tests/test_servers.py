@@ -1,0 +1,109 @@
+"""The many-machine shape, as far as it runs here: Prefect and MLflow on Postgres, files on S3."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import mlflow
+import pytest
+from programs import SMALL, System, environment, free_port, serving, siamese
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Postgres with two empty databases, ``prefect`` and ``mlflow``."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = shutil.which("pg_ctl") or (programs and str(programs[-1] / "pg_ctl"))
+    if not found:
+        pytest.skip("needs a program beyond Python: Postgres (apt-get install postgresql)")
+    programs_at = Path(str(found)).parent
+    folder = tmp_path_factory.mktemp("postgres")
+    port = free_port()
+    # Postgres does not run as root.
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_user:
+        for above in (folder, *folder.parents[:3]):
+            above.chmod(0o755)
+        shutil.chown(folder, "postgres")
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(programs_at / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    data = str(folder / "data")
+    run("initdb", "-D", data, "-A", "trust", "-U", "siamese")
+    options = f"-p {port} -k {folder} -c fsync=off -c listen_addresses=127.0.0.1"
+    # No pipe that the server would hold open.
+    run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-o", options, "-w", "start")
+    try:
+        for name in ("prefect", "mlflow"):
+            run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "siamese", name)
+        yield f"siamese@127.0.0.1:{port}"
+    finally:
+        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
+    postgres: str, system: System, tmp_path: Path
+) -> None:
+    s3, tracking, prefect = free_port(), free_port(), free_port()
+    keys = {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "y",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    store = f"http://127.0.0.1:{s3}"
+    url = f"http://127.0.0.1:{tracking}"
+    api = f"http://127.0.0.1:{prefect}/api"
+    python = [sys.executable, "-m"]
+    moto = [*python, "moto.server", "-H", "127.0.0.1", "-p", str(s3)]
+    mlflow_server = [
+        *python, "mlflow", "server", "--host", "127.0.0.1", "--port", str(tracking),
+        "--workers", "1", "--backend-store-uri", f"postgresql://{postgres}/mlflow",
+        "--artifacts-destination", "s3://mlflow",
+    ]  # fmt: skip
+    prefect_server = [*python, "prefect", "server", "start", "--port", str(prefect)]
+    env = environment(tmp_path / "server", MLFLOW_S3_ENDPOINT_URL=store)
+    env |= keys
+    database = {"PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{postgres}/prefect"}
+    with serving(moto, f"{store}/moto-api/", tmp_path / "moto.log", tmp_path, env):
+        bucket = boto3.client(
+            "s3", endpoint_url=store, region_name="us-east-1",
+            aws_access_key_id="x", aws_secret_access_key="y",
+        )  # fmt: skip
+        bucket.create_bucket(Bucket="mlflow")
+        with (
+            serving(mlflow_server, f"{url}/health", tmp_path / "mlflow.log", tmp_path, env),
+            serving(
+                prefect_server, f"{api}/health", tmp_path / "prefect.log", tmp_path, env | database
+            ),
+        ):
+            servers = {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": url}
+            trainer, scorer = tmp_path / "trainer", tmp_path / "scorer"
+            trainer.mkdir()
+            scorer.mkdir()
+            trained = siamese(
+                "train", *SMALL, "--set", "training.steps=150",
+                home=tmp_path / "trainer-home", cwd=trainer, **servers,
+            )  # fmt: skip
+            assert trained.returncode == 0, trained.stdout[-3000:]
+            # Another machine: nothing of the first but the servers' addresses.
+            scored = siamese(
+                "score", system.output_of("example_claims") / "claims",
+                home=tmp_path / "scorer-home", cwd=scorer, **servers,
+            )  # fmt: skip
+            assert scored.returncode == 3, scored.stdout[-3000:]
+            version = mlflow.MlflowClient(tracking_uri=url).get_model_version_by_alias(
+                "signature-verifier", "champion"
+            )
+            assert str(version.version) == "1"
+            kept = bucket.list_objects_v2(Bucket="mlflow")["Contents"]
+            assert any(one["Key"].endswith("weights.safetensors") for one in kept)
+    assert not (trainer / "data" / "mlflow").exists()
