@@ -149,20 +149,24 @@ def exists(client: MlflowClient, run_id: str) -> bool:
 
 @contextmanager
 def run_of(
-    client: MlflowClient, record: Path, name: str, parameters: dict[str, str]
+    client: MlflowClient,
+    record: Path,
+    name: str,
+    parameters: dict[str, str],
+    machine: bool = False,
 ) -> Iterator[str]:
     """The run that ``record`` names, or a new one that it names from then on.
 
     A run that was killed goes on as the same run. It ends as finished, or as failed when
-    the body raises.
+    the body raises. ``machine``: log its load too.
     """
     run_id = read_json(record)["run_id"] if record.is_file() else ""
     if run_id and exists(client, run_id):
         client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
-        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        with mlflow.start_run(run_id=run_id, log_system_metrics=machine):
             yield run_id
         return
-    with mlflow.start_run(run_name=name, log_system_metrics=False) as run:
+    with mlflow.start_run(run_name=name, log_system_metrics=machine) as run:
         mlflow.log_params(parameters)
         write_json(record, {"run_id": run.info.run_id})
         yield run.info.run_id

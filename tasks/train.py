@@ -52,7 +52,8 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
             f"{epoch.eer_skilled:.1%}, random {epoch.eer_random:.1%}, about {left} left"
         )
 
-    with tracking.run_of(client, record, f"train-{work.into.name[1:9]}", parameters) as run_id:
+    name = f"train-{work.into.name[1:9]}"
+    with tracking.run_of(client, record, name, parameters, machine=True) as run_id:
         logged = client.get_metric_history(run_id, "loss")
         already = max((point.step for point in logged), default=0)
         table = WRITER_SPLITS.read(splits / "splits.parquet")

@@ -54,11 +54,7 @@ def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
     postgres: str, system: System, tmp_path: Path
 ) -> None:
     s3, tracking, prefect = free_port(), free_port(), free_port()
-    keys = {
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "y",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-    }
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
     store = f"http://127.0.0.1:{s3}"
     url = f"http://127.0.0.1:{tracking}"
     api = f"http://127.0.0.1:{prefect}/api"
