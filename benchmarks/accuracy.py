@@ -29,7 +29,7 @@ import torch
 from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 
-from siamese import training
+from siamese import strokes, training
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import (
     NetworkSettings,
@@ -40,7 +40,7 @@ from siamese.config import (
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
-from siamese.model import SignatureNet
+from siamese.model import SignatureNet, to_input
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +57,7 @@ def ours(
     canvases: Canvases,
     steps: int,
     sources: Sequence[str] = SOURCES,
+    network: NetworkSettings | None = None,
     **changes: Any,
 ) -> Embed:
     """Ours, on writers of some sources, with some settings changed."""
@@ -64,7 +65,7 @@ def ours(
     made = training.train(
         data.signatures("train", canvases, sources),
         data.signatures("calibration", canvases, sources),
-        NetworkSettings(),
+        network or NetworkSettings(),
         settings,
         SEED,
         on_epoch=lambda epoch: print(f"  step {epoch.step}: {epoch.selection:.3f}", flush=True),
@@ -120,6 +121,17 @@ def _strips(data: Data, canvases: Canvases, steps: int) -> Embed:
     with patched():
         embed = ours(data, canvases, steps)
     return embed_in_strips
+
+
+def _strokes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
+    """How strokes run, and nothing that is learnt."""
+    del data, canvases, steps
+
+    def describe(some: Canvases) -> Floats:
+        parts = torch.from_numpy(some).split(64)
+        return torch.cat([strokes.describe(to_input(part)) for part in parts]).numpy()
+
+    return describe
 
 
 def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:
@@ -197,6 +209,9 @@ ROWS: Mapping[str, Row] = {
     "no_random": Row("(d) ours, no random negatives", _without(random_weight=0.0)),
     "no_augment": Row("(d) ours, no augmentation", _without(augment=False)),
     "no_invented": Row("(d) ours, no invented writers", _without(invented_writers=0.0)),
+    "no_strokes": Row("(d) ours, without how strokes run",
+                      _without(network=NetworkSettings(strokes=0))),
+    "strokes_alone": Row("(d) how strokes run alone, nothing learnt", _strokes_alone),
     "strips": Row("(d) ours, pooled into 1 × 6 strips", _strips),
     "unscaled": Row("(d) ours, whole pictures squeezed: no crop, no proportions", ours,
                     "whole_ink"),

@@ -51,15 +51,14 @@ def describe(canvases: Tensor) -> Tensor:
     return (table / table.sum(1, keepdim=True).clamp(min=1e-6)).sqrt_()
 
 
-def principal_axes(descriptions: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean (LENGTH,) and the axes (count, LENGTH) along which descriptions vary most.
+def principal_axes(descriptions: Tensor, count: int) -> Tensor:
+    """The axes (count, LENGTH) that hold most of some descriptions (N, LENGTH).
 
-    Distances along a few tens of axes are those of the whole to a per cent; axes beyond the
-    number of descriptions are zero.
+    Not centred, so that what lies along a few tens of them is of nearly unit length too, and
+    distances are nearly those of the whole. Axes beyond the number of descriptions are zero.
     """
-    mean = descriptions.mean(0)
-    axes = torch.linalg.svd(descriptions - mean, full_matrices=False).Vh[:count]
-    return mean, F.pad(axes, (0, 0, 0, count - len(axes)))
+    axes = torch.linalg.svd(descriptions, full_matrices=False).Vh[:count]
+    return F.pad(axes, (0, 0, 0, count - len(axes)))
 
 
 def _edges(canvases: Tensor) -> Tensor:
