@@ -147,7 +147,7 @@ class Verifier:
         return decide(
             self,
             vectors.get(asked, nothing),
-            np.array([vectors[references[i]] for i in usable]).reshape(len(usable), -1),
+            np.array([vectors[references[i]] for i in usable]).reshape(-1, len(nothing)),
             qualities=tuple(canvas.quality for canvas in pictures),
             details=tuple(canvas.detail for canvas in pictures),
             copies=copies_of(hashes.get(asked, ""), [hashes[references[i]] for i in usable])
