@@ -1,6 +1,6 @@
 """Accuracy on writers never seen: ours, its parts taken out in turn, and two baselines.
 
-    python benchmarks/accuracy.py [--steps 700] [--only NAME ...]
+    python benchmarks/accuracy.py [--steps 250] [--only NAME ...]
 
 Trains each row on Dutch writers 001-040 (Kaggle copy) and Hindi writers 001-072 (BHSig260),
 selects and calibrates on Dutch 041-048 and Hindi 073-080, and measures all on the same pairs of
@@ -199,6 +199,7 @@ ROWS: Mapping[str, Row] = {
     "notebook_clean": Row("(a) the same on our canvases", notebook),
     "signet": Row("(b) SigNet-like, on our canvases", signet),
     "ours": Row("(c) ours", ours),
+    "ours_long": Row("(c) ours, 3,000 steps", lambda data, canvases, _: ours(data, canvases, 3000)),
     "dutch_alone": Row("(c) ours, trained and calibrated on Dutch writers alone",
                        _without(sources=("dutch",)), sources=("dutch",)),
     "hindi_alone": Row("(c) ours, trained and calibrated on Hindi writers alone",
@@ -257,7 +258,7 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--steps", type=int, default=700, help="of each of ours")
+    parser.add_argument("--steps", type=int, default=250, help="of each of ours")
     parser.add_argument("--only", nargs="+", choices=list(ROWS), help="these rows, again")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the results")
     arguments = parser.parse_args()

@@ -14,6 +14,8 @@ if [ -z "${PREFECT_API_URL:-}" ]; then
     curl --silent --fail "$PREFECT_API_URL/health" >/dev/null && break
     sleep 1
   done
+  # This server's runs are all of this machine: those that it stopped in hold up no others.
+  ${PYTHON:-.venv/bin/python} -m flows.server
 fi
 
 $PREFECT work-pool create signatures --type process --overwrite

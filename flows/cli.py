@@ -208,11 +208,14 @@ def serve(
     """
     settings = read_settings(config, set_, data_dir)
     prepare_environment(settings)
-    from flows.server import running_server
+    from flows.server import bury_dead_runs, running_server
 
+    own = not os.environ.get("PREFECT_API_URL")
     with sentences(), running_server(port) as url:
         # Only now: Prefect reads the server's address when it is imported.
         os.environ["PREFECT_API_URL"] = url
+        if own and bury_dead_runs():
+            out.print("Runs that were under way when this machine stopped are marked crashed.")
         from prefect import serve as serve_deployments
         from prefect.client.schemas.objects import (
             ConcurrencyLimitConfig,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ def absolute(settings: Settings) -> Settings:
 
 def prepare_environment(settings: Settings) -> None:
     """Set what Prefect and MLflow read when they are imported, where the user has not."""
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
     for name, value in {
         # The first start migrates Prefect's database, which takes longer than its own limit.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",

@@ -52,6 +52,36 @@ def running_server(port: int) -> Iterator[str]:
             process.wait()
 
 
+def bury_dead_runs() -> int:
+    """Mark runs that a stopped machine left behind as crashed, so that no new one waits for them.
+
+    For a server that one machine has to itself, before any run of a deployment starts on it.
+    Returns how many there were.
+    """
+    # Only now: Prefect reads the server's address when it is imported.
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterDeploymentId,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    unfinished = FlowRunFilter(
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+        ),
+        deployment_id=FlowRunFilterDeploymentId(is_null_=False),
+    )
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=unfinished)
+        for run in runs:
+            client.set_flow_run_state(run.id, Crashed(message="The machine stopped."))
+    return len(runs)
+
+
 def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
@@ -66,3 +96,7 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
     raise ServerFailed(f"The Prefect server did not answer at {url} in {_PATIENCE:.0f} s.")
+
+
+if __name__ == "__main__":
+    bury_dead_runs()

@@ -132,7 +132,7 @@ class NetworkSettings(Section):
 class TrainingSettings(Section):
     """The training run."""
 
-    steps: int = Field(800, ge=1, description="optimiser steps")
+    steps: int = Field(500, ge=1, description="optimiser steps")
     writers_per_batch: int = Field(16, ge=2, description="writers in a batch")
     genuine_per_writer: int = Field(3, ge=2, description="genuine images of each in a batch")
     forgeries_per_writer: int = Field(2, ge=0, description="skilled forgeries of each in a batch")
