@@ -55,7 +55,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
             f"n = {n['genuine']:,} genuine, {n['skilled_forgery']:,} skilled, "
             f"{n['random_forgery']:,} random pairs with one reference.",
             "",
-            "| | " + " | ".join(column[2] for column in _COLUMNS) + " | minutes |",
+            "| | " + " | ".join(column[2] for column in _COLUMNS) + " | CPU minutes |",
             "| --- " * (len(_COLUMNS) + 2) + "|",
         ]
         for row in rows:
