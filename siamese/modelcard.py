@@ -15,7 +15,7 @@ from siamese.probes import BACKGROUND_LIMIT, Probes
 from siamese.tables import SPLITS
 from siamese.verifier import Verifier
 
-_TITLES = {
+TITLES = {
     "eer_skilled": "EER, skilled forgeries",
     "eer_random": "EER, random forgeries",
     "far_skilled": "FAR_skilled at the frozen threshold",
@@ -50,9 +50,11 @@ def render(
             "",
             "## What it is",
             "",
-            f"A shared-weight convolutional network of {parameters:,} parameters that maps a "
-            "signature to a unit vector; two are compared by Euclidean distance, which is "
-            "calibrated into a likelihood ratio and decided on by two thresholds.",
+            "A shared-weight network that maps a signature to a unit vector: "
+            f"{parameters:,} learnt parameters see its shape, and a fixed count of edge "
+            "directions how its strokes run. "
+            "Two are compared by Euclidean distance, which is calibrated into a likelihood ratio "
+            "and decided on by two thresholds.",
             "",
             f"- Policy: accept while FAR_skilled ≤ {verifier.policy.max_far_skilled:.1%}, reject "
             f"while FRR ≤ {verifier.policy.max_frr:.1%}, prior {verifier.policy.prior:.0%}.",
@@ -121,7 +123,7 @@ def _split_order(row: str) -> tuple[str, int]:
 def _figures(evaluations: Sequence[Evaluation]) -> list[str]:
     head = [f"{e.n_references} reference{'s' if e.n_references > 1 else ''}" for e in evaluations]
     lines = [f"| figure | {' | '.join(head)} |", "| --- " * (len(head) + 1) + "|"]
-    for name, title in _TITLES.items():
+    for name, title in TITLES.items():
         cells = [_cell(name, e.figures[name]) if name in e.figures else "–" for e in evaluations]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     counts = [

@@ -7,35 +7,55 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from siamese.evaluation import Evaluation
+from siamese.modelcard import TITLES
+from siamese.tables import DECISIONS, PAIR_KINDS
 
 _FIGURES = ("eer_skilled", "eer_random", "policy_far_skilled", "policy_frr", "review", "cllr")
 _ABOUT_DATA = ("images", "writers")
 
 
 def changelog(
-    client: MlflowClient, model: str, run_id: str, evaluations: list[Evaluation], champion: str
+    client: MlflowClient,
+    model: str,
+    run_id: str,
+    evaluations: list[Evaluation],
+    scores: pd.DataFrame,
+    champion: str,
 ) -> str:
-    """Markdown: settings and data that differ from the champion's, and both one's figures.
+    """Markdown: what differs from the champion, both one's figures, and what is decided on what.
 
     Parameters
     ----------
+    scores : of the test pairs, with their decisions.
     champion : its version; empty where there is none yet.
     """
     new = client.get_run(run_id)
     of_champion = client.get_model_version(model, champion).run_id if champion else None
     old = client.get_run(of_champion) if of_champion else None
-    beside = f"version {champion}, the champion" if champion else "nothing before it"
-    lines = [f"## Against {beside}", "", *_changes(new, old), ""]
-    lines += [f"| on unseen writers | this | {beside} |", "| --- | --- | --- |"]
+    title = f"## Against version {champion}, the champion" if champion else "## The first version"
+    beside = f" version {champion} |" if champion else ""
+    lines = [title, "", *_changes(new, old), ""]
+    lines += [f"| on unseen writers | this |{beside}", "| --- | --- |" + " --- |" * bool(beside)]
     for one in evaluations:
         for name in _FIGURES:
             if name in one.figures:
-                title = f"{name}, {one.n_references} ref."
                 mine = one.figures[name]
                 now = _told(name, mine.value, mine.low, mine.high)
-                before = _known(old, one.n_references, name)
-                lines.append(f"| {title} | {now} | {before} |")
-    return "\n".join(lines)
+                before = f" {_known(old, one.n_references, name)} |" if champion else ""
+                lines.append(f"| {TITLES[name]}, {one.n_references} ref. | {now} |{before}")
+    return "\n".join([*lines, "", *_confusion(scores), ""])
+
+
+def _confusion(scores: pd.DataFrame) -> list[str]:
+    """How many pairs of each kind are decided how."""
+    named = DECISIONS[:3]
+    lines = [f"| test pairs, 1 ref. | {' | '.join(named)} |", "| --- " * (len(named) + 1) + "|"]
+    for kind in PAIR_KINDS:
+        mine = scores.loc[scores["kind"] == kind, "decision"]
+        if len(mine):
+            cells = [f"{n:,} ({n / len(mine):.0%})" for n in ((mine == d).sum() for d in named)]
+            lines.append(f"| {kind.replace('_', ' ')} | {' | '.join(cells)} |")
+    return lines
 
 
 def _changes(new: Run, old: Run | None) -> list[str]:

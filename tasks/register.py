@@ -21,7 +21,7 @@ from siamese import handwriting
 from siamese.config import Settings
 from siamese.errors import RunError
 from siamese.files import read_json, sha256_of_file, write_json
-from siamese.tables import IMAGES
+from siamese.tables import IMAGES, SCORES
 from siamese.training import Epoch
 from siamese.verifier import Verifier
 from tasks import pyfunc_model, tracking
@@ -187,7 +187,12 @@ def _describe(
     model = settings.tracking.model
     champion = tracking.champion_of(client, model)
     told = changelog(
-        client, model, run_id, read_evaluations(evaluated), "" if champion == version else champion
+        client,
+        model,
+        run_id,
+        read_evaluations(evaluated),
+        SCORES.read(evaluated / "scores.parquet"),
+        "" if champion == version else champion,
     )
     card = (evaluated / "model_card.md").read_text()
     client.update_model_version(model, version, f"{told}\n\n{card}")

@@ -158,6 +158,11 @@ def test_all_claims_are_printed(system: System, watched: tuple[Page, list[str]])
     assert page.locator("#body tr").count() == 50
 
 
+_A_PICTURE_SHOWS = (
+    "[...document.images].some(one => one.src.startsWith('blob:') && one.naturalWidth > 100)"
+)
+
+
 def test_registry_shows_in_the_mlflow_ui(system: System, browser: Browser) -> None:
     port = free_port()
     env = environment(system.home)
@@ -170,8 +175,21 @@ def test_registry_shows_in_the_mlflow_ui(system: System, browser: Browser) -> No
     ):
         links = re.findall(r"http://127\.0\.0\.1:\S+", (system.cwd / "ui.log").read_text())
         page = browser.new_page()
-        page.goto(next(link for link in links if "/models/" in link))
+        models = next(link for link in links if "/models/" in link)
+        page.goto(models)
         page.get_by_text("champion").first.wait_for(timeout=60_000)
-        page.goto(next(link for link in links if "/experiments/" in link))
+        page.goto(f"{models}/versions/1")
+        page.get_by_role("heading", name="The first version").wait_for(timeout=60_000)
+        assert page.get_by_role("cell", name="skilled forgery", exact=True).count() == 1
+        runs = next(link for link in links if "/experiments/" in link)
+        page.goto(runs)
         page.get_by_text(re.compile("train-[0-9a-f]{8}")).first.wait_for(timeout=60_000)
+        run_id = system.client().get_model_version("signature-verifier", "1").run_id
+        run = f"{runs.removesuffix('/runs')}/runs/{run_id}"
+        for name in ("det", "roc", "distances", "decisions", "hardest_pairs", "training"):
+            page.goto(f"{run}/artifacts/figures/{name}.png")
+            page.get_by_text(f"figures/{name}.png").first.wait_for(timeout=60_000)
+            page.wait_for_function(_A_PICTURE_SHOWS, timeout=60_000)
+        page.goto(f"{run}/system-metrics")
+        page.get_by_text("cpu_utilization_percentage").first.wait_for(timeout=60_000)
         page.close()
