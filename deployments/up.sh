@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=true
 PREFECT="${PYTHON:-.venv/bin/python} -m prefect --no-prompt"
 trap 'trap - EXIT INT TERM; kill $(jobs -p) 2>/dev/null; wait' EXIT INT TERM
 
