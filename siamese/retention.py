@@ -1,7 +1,8 @@
 """What the data folder holds that nothing has used for long, and its removal.
 
 Only what can be made again is ever found here: outputs of stages, downloaded copies of models,
-canvases and vectors. Raw data, enrolled references, feedback and the registry are not.
+canvases and vectors. Decisions on claims, reports, raw data, enrolled references, feedback and
+the registry are not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _KINDS = {
     "store/canvases/*": "canvases of one way of imaging",
     "store/embeddings/*": "vectors of one model",
 }
+
+
+#: Stages whose outputs people keep.
+_KEPT = ("score", "report")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
         for path in data_dir.glob(pattern):
             hidden = path.name.startswith(".")
             if path.is_symlink() or not path.is_dir() or hidden != ("/." in pattern):
+                continue
+            if path.parent.name in _KEPT and not hidden:
                 continue
             last_used = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             if last_used < unused_since:

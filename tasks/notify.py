@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import get_run_logger
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
+from prefect.logging.loggers import flow_run_logger
 
 from siamese.config import Settings
 from siamese.loading import load_settings
@@ -28,4 +28,5 @@ def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         saved: Any = Block.load(block)
         saved.notify(f"{told} (flow run {flow_run.name})", f"{flow.name}: {state.name}")
     except Exception as error:  # a block is other people's code; the night's work is done
-        get_run_logger().warning(f"Nobody was told: the block {block} failed. {error}")
+        log = flow_run_logger(flow_run, flow)
+        log.warning(f"Nobody was told: the block {block} failed. {error}")

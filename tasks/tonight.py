@@ -23,7 +23,8 @@ def tonight(settings: Settings) -> Settings:
     log = get_run_logger()
     signatures = feedback_folder(settings) / "signatures.csv"
     sources = settings.sources
-    if signatures.is_file() and not any(s.path == signatures for s in sources):
+    known = {s.label for s in sources} | {s.path.resolve() for s in sources if s.path}
+    if signatures.is_file() and not {"feedback", signatures.resolve()} & known:
         sources = (*sources, SourceSettings(kind="manifest", name="feedback", path=signatures))
         log.info(f"With the analysts' feedback in {signatures}.")
     turn, made = _newest(settings)

@@ -37,7 +37,14 @@ def test_only_what_can_be_made_again_and_is_unused_is_found(tmp_path: Path) -> N
         )
     ]  # fmt: skip
     folder(tmp_path, "stages/train/fresh", NOW)
-    for kept in ("raw/kaggle", "enrolled/pictures", "feedback/pictures", "mlflow/artifacts"):
+    for kept in (
+        "raw/kaggle",
+        "stages/score/aaa",
+        "stages/report/aaa",
+        "enrolled/pictures",
+        "feedback/pictures",
+        "mlflow/artifacts",
+    ):
         folder(tmp_path, kept)
     (tmp_path / "stages/train/link").symlink_to(tmp_path / "raw", target_is_directory=True)
     found = leftovers(tmp_path, NOW - timedelta(days=30))
