@@ -188,6 +188,7 @@ def test_registry_shows_in_the_mlflow_ui(system: System, browser: Browser) -> No
         run = f"{runs.removesuffix('/runs')}/runs/{run_id}"
         for name in ("det", "roc", "distances", "decisions", "hardest_pairs", "training"):
             page.goto(f"{run}/artifacts/figures/{name}.png")
+            page.reload()  # only what stands after the # has changed
             page.get_by_text(f"figures/{name}.png").first.wait_for(timeout=60_000)
             page.wait_for_function(_A_PICTURE_SHOWS, timeout=60_000)
         page.goto(f"{run}/system-metrics")
