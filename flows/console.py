@@ -34,8 +34,8 @@ _SHOWN = 20
 MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "fault": ("!!", "red")}
 DEMO: dict[str, Any] = {
     "sources": [{"kind": "synthetic", "writers": 60}],
-    "training.steps": 500,
-    "training.evaluate_every": 50,
+    "training.steps": 250,
+    "training.evaluate_every": 25,
 }
 
 

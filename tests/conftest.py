@@ -15,22 +15,6 @@ from programs import System, environment, free_port, serving, siamese
 SHARED = Path(os.environ.get("SIGNATURE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-# One core a worker: two processes that both use all cores are slower than one after the other.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a system, or goes in order, stays in one worker."""
-    for item in items:
-        module = item.path.stem
-        shares = "system" in getattr(item, "fixturenames", ())
-        if shares or module in ("test_nights", "test_servers"):
-            group = "system" if shares else module
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def kaggle_root() -> Path:
     """The public Kaggle copy."""

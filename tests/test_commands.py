@@ -135,14 +135,10 @@ def test_doctor_sees_the_champion(system: System) -> None:
     assert "champion is version 1" in done.stdout
 
 
-def test_drift_is_looked_for_and_nothing_in_use_is_pruned(
-    system: System, prefect_server: str
-) -> None:
+def test_drift_is_looked_for(system: System, prefect_server: str) -> None:
     looked = system.run("drift", PREFECT_API_URL=prefect_server)
     assert looked.returncode == 0, looked.stdout[-3000:]
     told = looked.stdout.rstrip().splitlines()[-1]
     assert re.search(r"claims that signature-verifier version \d+ scored in the last 7 days", told)
     runs = system.client().search_runs(["1"], "attributes.run_name LIKE 'drift-%'")
     assert {"drift_alarms", "drift_distance_D"} <= set(runs[0].data.metrics)
-    pruned = system.run("prune", "--dry-run", PREFECT_API_URL=prefect_server)
-    assert pruned.stdout.rstrip().splitlines()[-1] == "0 would be removed."

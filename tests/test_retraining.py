@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import signal
-import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -20,39 +15,6 @@ from programs import SIAMESE, SMALL, System, environment, free_port, serving, si
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
 from siamese.tables import IMAGES
-
-
-def test_killed_training_resumes_in_the_same_run(
-    system: System, prefect_server: str, tmp_path: Path
-) -> None:
-    arguments = ["train", *SMALL, "--set", "training.steps=150"]
-    env = environment(system.home, PREFECT_API_URL=prefect_server)
-    with subprocess.Popen(
-        [SIAMESE, *arguments],
-        env=env,
-        cwd=tmp_path,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "Training: step 15 of 150" in line:
-                os.killpg(process.pid, signal.SIGKILL)
-                break
-    server = {"PREFECT_API_URL": prefect_server}
-    done = siamese(*arguments, home=system.home, cwd=tmp_path, **server)
-    steps = [int(step) for step in re.findall(r"Training: step (\d+) of", done.stdout)]
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/data/mlflow/mlflow.db")
-    (run,) = client.search_runs(
-        [client.get_experiment_by_name("signature-verification").experiment_id]
-    )
-    logged = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert min(steps) >= 15
-    assert logged == list(range(5, 151, 5))
-    assert run.info.status == "FINISHED"
 
 
 def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) -> None:
@@ -125,24 +87,6 @@ def test_one_corrupted_picture_costs_only_itself(
     (folder,) = [p for p in (tmp_path / "data/stages/prepare").iterdir() if p.name[0] != "."]
     images = IMAGES.read(folder / "images.parquet")
     assert images["quality"].value_counts().to_dict() == {"ok": 47, "unreadable": 1}
-
-
-def test_claims_of_real_writers_are_scored_and_cached(
-    system: System, prefect_server: str, kaggle_root: Path, tmp_path: Path
-) -> None:
-    rows = ["claim_id,questioned,reference"]
-    for writer in ("049", "057", "069"):
-        genuine = sorted((kaggle_root / "train" / writer).iterdir())
-        forged = sorted((kaggle_root / "train" / f"{writer}_forg").iterdir())
-        for name, source in (("ref", genuine[0]), ("gen", genuine[1]), ("forg", forged[0])):
-            shutil.copy(source, tmp_path / f"{writer}_{name}.png")
-        rows += [f"{writer}-{n},{writer}_{n}.png,{writer}_ref.png" for n in ("gen", "forg")]
-    (tmp_path / "claims.csv").write_text("\n".join(rows) + "\n")
-    first = system.run("score", tmp_path, PREFECT_API_URL=prefect_server)
-    assert first.returncode == 0, first.stdout[-3000:]
-    assert re.search(r"^6 claims: .* 0 unusable\.$", first.stdout, re.MULTILINE)
-    again = system.run("score", tmp_path, PREFECT_API_URL=prefect_server)
-    assert re.search(r"'score-\w+' - Finished in state Cached", again.stdout)
 
 
 def test_kaggle_layout_is_audited_and_split_by_protocol(

@@ -33,7 +33,7 @@ def test_demo_runs_every_stage_and_says_where_things_are(system: System) -> None
     assert system.code == 0, system.output[-4000:]
     for stage in STAGES:
         assert re.search(rf"Task run '{stage}-\w+' - Finished in state Completed", system.output)
-    assert re.search(r"Training: step 100 of 500, .* about .* left", system.output)
+    assert re.search(r"Training: step 100 of 250, .* about .* left", system.output)
     for label in ("Decisions: ", "Report: ", "Registry: "):
         assert label in system.output
     for path in re.findall(r"(?:Decisions|Report): +(\S+)", system.output):
@@ -70,7 +70,7 @@ def test_demo_trains_what_an_untrained_network_cannot(system: System) -> None:
     untrained = held_out_errors(build_network(settings.network, 1).eval(), signatures)
     figures = read_json(system.output_of("evaluate") / "evaluation.json")[0]["figures"]
     assert untrained[0] > 0.30
-    assert figures["eer_skilled"]["value"] < untrained[0] - 0.10
+    assert figures["eer_skilled"]["value"] < untrained[0] - 0.05
     assert figures["eer_random"]["value"] < 0.20
 
 
@@ -80,10 +80,10 @@ def test_demo_registers_a_champion_with_everything_in_its_run(system: System) ->
     assert "EER, skilled forgeries" in version.description
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["training.steps"] == "500"
+    assert run.data.params["training.steps"] == "250"
     assert run.inputs.dataset_inputs[0].dataset.digest == system.output_of("split").name
     assert [m.step for m in client.get_metric_history(run.info.run_id, "eer_skilled")] == list(
-        range(50, 501, 50)
+        range(25, 251, 25)
     )
     for name in ("eer_skilled", "eer_random", "frr", "far_skilled", "auc_mixed", "cllr"):
         for suffix in ("", "_low", "_high"):
