@@ -129,11 +129,6 @@ def test_recalibration_makes_a_version_with_its_lineage(
     done = system.run("rollback", *flags, PREFECT_API_URL=prefect_server)
     assert done.returncode == 0, done.stdout[-3000:]
     assert done.stdout.rstrip().endswith("the champion. Rolled back from version 2.")
-    again = system.run("rollback", *flags, PREFECT_API_URL=prefect_server)
-    assert "Version 1 is the champion already, since 20" in again.stdout
-    gone = system.run("rollback", "7", *flags, PREFECT_API_URL=prefect_server)
-    assert gone.returncode == 1
-    assert "signature-verifier has no version 7." in gone.stdout
     system.run("rollback", "2", *flags, PREFECT_API_URL=prefect_server)
     history = json.loads(client.get_registered_model("signature-verifier").tags["champion_history"])
     assert [entry["version"] for entry in history] == ["1", "2", "1", "2"]
