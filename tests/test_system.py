@@ -93,7 +93,7 @@ def test_demo_registers_a_champion_with_everything_in_its_run(system: System) ->
     assert {"figures", "model_card.md", "evaluation.json", "probes.json"} <= names
     pictures = {Path(a.path).name for a in client.list_artifacts(run.info.run_id, "figures")}
     assert pictures == {
-        "det.png", "distances.png", "hardest_pairs.png", "roc.png", "training.png",
+        "decisions.png", "det.png", "distances.png", "hardest_pairs.png", "roc.png", "training.png",
     }  # fmt: skip
 
 
