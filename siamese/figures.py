@@ -15,6 +15,7 @@ from torchvision.utils import make_grid
 
 from siamese.calibration import Calibration
 from siamese.metrics import auc, det_curve, false_accept_rate, false_reject_rate
+from siamese.tables import DECISIONS
 from siamese.training import Epoch
 from siamese.trials import Trials
 
@@ -68,7 +69,7 @@ def distance_figure(trials: Trials, calibration: Calibration) -> Figure:
 def decisions_figure(trials: Trials, calibration: Calibration) -> Figure:
     """What is decided on each kind of pair: counts, shaded by their share of the kind."""
     decided = calibration.decide(trials.distance)
-    outcomes = ("accept", "review", "reject")
+    outcomes = DECISIONS[:3]  # a pair is never unusable
     kinds = [kind for kind in COLOURS if (trials.kind == kind).any()]
     counts = np.array(
         [[((trials.kind == k) & (decided == d)).sum() for d in outcomes] for k in kinds]

@@ -124,7 +124,7 @@ def _figures(evaluations: Sequence[Evaluation]) -> list[str]:
     head = [f"{e.n_references} reference{'s' if e.n_references > 1 else ''}" for e in evaluations]
     lines = [f"| figure | {' | '.join(head)} |", "| --- " * (len(head) + 1) + "|"]
     for name, title in TITLES.items():
-        cells = [_cell(name, e.figures[name]) if name in e.figures else "–" for e in evaluations]
+        cells = [cell(name, e.figures[name]) if name in e.figures else "–" for e in evaluations]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     counts = [
         f"{e.writers} writers; {e.pairs['genuine']:,} genuine, "
@@ -135,7 +135,8 @@ def _figures(evaluations: Sequence[Evaluation]) -> list[str]:
     return lines
 
 
-def _cell(name: str, figure: Estimate) -> str:
+def cell(name: str, figure: Estimate) -> str:
+    """A figure with its interval: rates in per cent."""
     if name.startswith(_RATES):
         return str(figure)
     return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"

@@ -101,10 +101,7 @@ def train(
         raise ValueError("training needs two writers with two genuine signatures each")
 
     device = choose_device(settings.device)
-    run = _Run(network, settings, seed, device)
-    some = _sample(training_set, seed).to(device)
-    for network_of_run in (run.network, run.averaged):
-        network_of_run.fit_strokes(some)
+    run = _Run(network, settings, seed, device, _sample(training_set, seed))
     history, best = run.restore(checkpoint)
     for epoch in history:
         on_epoch(epoch)
@@ -168,10 +165,16 @@ class _Run:
     """Weights, optimiser and averaged weights of one run, and how they are saved."""
 
     def __init__(
-        self, network: NetworkSettings, settings: TrainingSettings, seed: int, device: torch.device
+        self,
+        network: NetworkSettings,
+        settings: TrainingSettings,
+        seed: int,
+        device: torch.device,
+        some: Tensor,
     ) -> None:
         self.settings, self.seed, self.device, self.step = settings, seed, device, 0
         self.network = build_network(network, seed).to(device).train()
+        self.network.fit_strokes(some.to(device))  # before the average copies the network
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY), use_buffers=True
         )

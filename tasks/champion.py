@@ -133,12 +133,16 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     -------
     A sentence that says what was done, and why.
     """
+    return tell("promote", "Verdict", _judged(settings, splits, pairs, registered))
+
+
+def _judged(settings: Settings, splits: Output, pairs: Output, registered: Output) -> str:
     client = tracking.connect(settings)
     model = settings.tracking.model
     version = str(read_json(registered / "registered.json")["version"])
     champion = tracking.champion_of(client, model)
     if settled := _settled(settings, client, version, champion):
-        return tell("promote", "Verdict", settled)
+        return settled
     try:
         old = Verifier.load(version_files(settings, champion).path)
     except VerifierError as error:
@@ -150,11 +154,9 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     table = table[~table["writer"].isin(known) & ~table["questioned_writer"].isin(known)]
     left = table.loc[table["kind"] == "skilled_forgery", "writer"].nunique()
     if left < _FEWEST_WRITERS:
-        return tell(
-            "promote",
-            "Verdict",
+        return (
             f"Not promoted: only {left} calibration writers were not in the champion's training, "
-            f"and a comparison needs {_FEWEST_WRITERS}.",
+            f"and a comparison needs {_FEWEST_WRITERS}."
         )
     verdict = promotion.judge(
         _trials(settings, old, images, table),
@@ -175,7 +177,7 @@ def promote(settings: Settings, splits: Output, pairs: Output, registered: Outpu
             else ""
         )
         return _promoted(settings, version, verdict.why + notice)
-    return tell("promote", "Verdict", verdict.why)
+    return verdict.why
 
 
 def _usable(
@@ -228,4 +230,4 @@ def _promoted(settings: Settings, version: str, why: str) -> str:
     tracking.set_champion(client, model, version, why)
     if str(client.get_registered_model(model).aliases.get("challenger")) == version:
         client.delete_registered_model_alias(model, "challenger")
-    return tell("promote", "Verdict", why)
+    return why

@@ -7,7 +7,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from siamese.evaluation import Evaluation
-from siamese.modelcard import TITLES
+from siamese.metrics import Estimate
+from siamese.modelcard import TITLES, cell
 from siamese.tables import DECISIONS, PAIR_KINDS
 
 _FIGURES = ("eer_skilled", "eer_random", "policy_far_skilled", "policy_frr", "review", "cllr")
@@ -39,8 +40,7 @@ def changelog(
     for one in evaluations:
         for name in _FIGURES:
             if name in one.figures:
-                mine = one.figures[name]
-                now = _told(name, mine.value, mine.low, mine.high)
+                now = cell(name, one.figures[name])
                 before = f" {_known(old, one.n_references, name)} |" if champion else ""
                 lines.append(f"| {TITLES[name]}, {one.n_references} ref. | {now} |{before}")
     return "\n".join([*lines, "", *_confusion(scores), ""])
@@ -60,17 +60,20 @@ def _confusion(scores: pd.DataFrame) -> list[str]:
 
 def _changes(new: Run, old: Run | None) -> list[str]:
     """One line for each thing that differs."""
-    counts = ", ".join(f"{new.data.metrics.get(f'data_{k}', 0):,.0f} {k}" for k in _ABOUT_DATA)
     if old is None:
-        return [f"- Data: {counts}."]
-    before = ", ".join(f"{old.data.metrics.get(f'data_{k}', 0):,.0f} {k}" for k in _ABOUT_DATA)
+        return [f"- Data: {_amounts(new)}."]
     names = sorted(set(new.data.params) | set(old.data.params))
     changed = [
         f"- `{name}`: {new.data.params.get(name, 'none')}, was {old.data.params.get(name, 'none')}."
         for name in names
         if new.data.params.get(name) != old.data.params.get(name)
     ]
-    return [f"- Data: {counts}; was {before}.", *(changed or ["- The same settings."])]
+    data = f"- Data: {_amounts(new)}; was {_amounts(old)}."
+    return [data, *(changed or ["- The same settings."])]
+
+
+def _amounts(run: Run) -> str:
+    return ", ".join(f"{run.data.metrics.get(f'data_{k}', 0):,.0f} {k}" for k in _ABOUT_DATA)
 
 
 def _known(run: Run | None, references: int, name: str) -> str:
@@ -78,13 +81,8 @@ def _known(run: Run | None, references: int, name: str) -> str:
     called = f"test_{references}ref_{name}"
     if called not in found:
         return ""
-    return _told(name, *(found[f"{called}{end}"] for end in ("", "_low", "_high")))
-
-
-def _told(name: str, value: float, low: float, high: float) -> str:
-    if name == "cllr":
-        return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+    value, low, high = (found[f"{called}{end}"] for end in ("", "_low", "_high"))
+    return cell(name, Estimate(value, low, high, n=0, writers=0))
 
 
 def data_counts(images: pd.DataFrame) -> dict[str, float]:

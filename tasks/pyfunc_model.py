@@ -40,11 +40,10 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
     ) -> pd.DataFrame:
         if len(model_input) > _MOST:
             raise _bad(f"{len(model_input)} pairs are too many; send at most {_MOST}.")
-        most = self.verifier.imaging_settings.max_bytes
         pairs = [
             (
-                [self._bytes(reference, f"reference of pair {row}", most)],
-                self._bytes(questioned, f"questioned of pair {row}", most),
+                [self._bytes(reference, f"reference of pair {row}")],
+                self._bytes(questioned, f"questioned of pair {row}"),
             )
             for row, (reference, questioned) in enumerate(
                 zip(model_input["reference"], model_input["questioned"], strict=True)
@@ -52,18 +51,18 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
         ]
         return pd.DataFrame([made.to_row() for made in self.verifier.compare_all(pairs)])
 
-    def _bytes(self, text: str, what: str, most: int) -> bytes:
+    def _bytes(self, text: str, what: str) -> bytes:
         if text.startswith("file:"):
-            return self._file(text.removeprefix("file:"), what, most)
+            return self._file(text.removeprefix("file:"), what)
         try:
             return base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as error:
             raise _bad(f"The {what} is neither base64 nor file:PATH.") from error
 
-    def _file(self, name: str, what: str, most: int) -> bytes:
+    def _file(self, name: str, what: str) -> bytes:
         if not self.root:
             raise _bad(f"The {what} is a path, but {ROOT} names no folder to read from.")
-        root = Path(self.root).resolve()
+        root, most = Path(self.root).resolve(), self.verifier.imaging_settings.max_bytes
         try:
             path = (root / name).resolve()
             inside = path.is_relative_to(root) and path.is_file()

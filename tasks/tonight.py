@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from mlflow.exceptions import MlflowException
 from prefect import get_run_logger, task
 
 from siamese.config import Settings, SourceSettings
@@ -42,12 +41,7 @@ def tonight(settings: Settings) -> Settings:
 def _newest(settings: Settings) -> tuple[int, datetime | None]:
     """Turn and time of the newest version that was trained; a recalibration is none."""
     client = tracking.connect(settings)
-    try:
-        versions = client.search_model_versions(f"name = '{settings.tracking.model}'")
-    except MlflowException as error:
-        if error.error_code not in tracking.REFUSALS:
-            raise
-        return settings.training.turn, None
+    versions = client.search_model_versions(f"name = '{settings.tracking.model}'")
     trained = [one for one in versions if tracking.TURN in one.tags]
     if not trained:
         return settings.training.turn, None

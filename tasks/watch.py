@@ -26,19 +26,19 @@ def watch(settings: Settings, model: Output) -> str:
     -------
     A sentence that says what is unlike the calibration data, and what to do about it.
     """
+    return tell("drift-watch", "Drift", _looked(settings, model))
+
+
+def _looked(settings: Settings, model: Output) -> str:
     since = datetime.now(UTC) - timedelta(days=settings.schedule.drift_days)
     decisions = recent_decisions(settings, model.stage, since)
     days = f"in the last {settings.schedule.drift_days} days"
     if decisions.empty:
-        return tell("drift-watch", "Drift", f"{model.stage} scored no claims {days}.")
+        return f"{model.stage} scored no claims {days}."
     store = settings.data_dir.resolve() / "store"
     shifts = drift.of_batch(decisions, Verifier.load(model.path), store, settings.seed)
     if not shifts:
-        return tell(
-            "drift-watch",
-            "Drift",
-            f"{model.stage} scored {len(decisions):,} claims {days}: too few to tell.",
-        )
+        return f"{model.stage} scored {len(decisions):,} claims {days}: too few to tell."
     alarms = [shift for shift in shifts if shift.alarm]
     tracking.connect(settings)
     with mlflow.start_run(run_name=f"drift-{datetime.now(UTC):%Y-%m-%d}", log_system_metrics=False):
@@ -50,13 +50,11 @@ def watch(settings: Settings, model: Output) -> str:
             )
     told = f"{len(decisions):,} claims that {model.stage} scored {days}"
     if not alarms:
-        return tell("drift-watch", "Drift", f"No drift: {told} look like its calibration data.")
+        return f"No drift: {told} look like its calibration data."
     names = "; ".join(f"{shift.title} (D {shift.distance:.2f})" for shift in alarms)
-    return tell(
-        "drift-watch",
-        "Drift",
+    return (
         f"Drift: {told} are unlike its calibration data in {names}. Its error rates may not hold: "
-        "give verdicts on some forty claims, then siamese feedback and siamese recalibrate.",
+        "give verdicts on some forty claims, then siamese feedback and siamese recalibrate."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 
@@ -78,6 +80,15 @@ def serving(
     finally:
         os.killpg(process.pid, 15)
         process.wait(30)
+
+
+def post(url: str, body: dict[str, Any], timeout: float) -> Any:
+    """The answer to a body, both JSON."""
+    request = urllib.request.Request(
+        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        return json.load(answer)
 
 
 def _answers(url: str) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
-from programs import System, siamese
+from programs import System, post, siamese
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +33,8 @@ def test_score_with_a_server_and_again_from_the_cache(
     assert re.search(r"'score-\w+' - Finished in state Cached", second.stdout)
     assert re.search(r"'report-\w+' - Finished in state Cached", second.stdout)
     assert first.stdout.split("Decisions:")[1] == second.stdout.split("Decisions:")[1]
-    request = urllib.request.Request(
-        f"{prefect_server}/artifacts/latest/filter",
-        data=b"{}",
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        keys = {artifact["key"] for artifact in json.load(answer)}
+    found = post(f"{prefect_server}/artifacts/latest/filter", {}, timeout=60)
+    keys = {artifact["key"] for artifact in found}
     assert {"score", "report"} <= keys
 
 

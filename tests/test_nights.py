@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from programs import environment, free_port
+from programs import environment, free_port, post
 
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
@@ -78,13 +77,7 @@ class Nights:
         subprocess.run([sys.executable, "-c", _BLOCK, url], env=env, check=True)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            f"{self.api}{path}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return post(f"{self.api}{path}", body, timeout=30)
 
     def start(self) -> str:
         wanted = {"deployments": {"name": {"any_": ["nightly"]}}}

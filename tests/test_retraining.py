@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import urllib.request
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from programs import SIAMESE, SMALL, System, environment, free_port, serving, siamese
+from programs import SIAMESE, SMALL, System, environment, free_port, post, serving, siamese
 
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
@@ -23,21 +22,15 @@ def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) ->
     command = [SIAMESE, "serve", *SMALL, "--set", "training.steps=100", "--port", str(port)]
     command += ["--set", "schedule.cron=30 3 * * *", "--set", "schedule.timezone=Asia/Kolkata"]
 
-    def post(path: str, body: dict[str, object]) -> Any:
-        request = urllib.request.Request(
-            f"{api}{path}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)
+    def ask(path: str, body: dict[str, Any]) -> Any:
+        return post(f"{api}{path}", body, timeout=20)
 
     with serving(
         command, f"{api}/health", tmp_path / "log", tmp_path, environment(tmp_path / "prefect")
     ):
         found: list[dict[str, Any]] = []
         for _ in range(60):
-            found = post("/deployments/filter", {})
+            found = ask("/deployments/filter", {})
             if len(found) == 2:
                 break
             time.sleep(1)
@@ -50,15 +43,15 @@ def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) ->
             "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         }
         for _ in range(120):
-            coming = post("/flow_runs/filter", wanted)
+            coming = ask("/flow_runs/filter", wanted)
             if coming:
                 break
             time.sleep(1)
         assert {run["expected_start_time"][11:16] for run in coming} == {"22:00"}  # 03:30 there
-        run = post(f"/deployments/{nightly['id']}/create_flow_run", {})
+        run = ask(f"/deployments/{nightly['id']}/create_flow_run", {})
         state = ""
         for _ in range(240):
-            (now,) = post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+            (now,) = ask("/flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
             state = now["state"]["type"]
             if state in ("COMPLETED", "FAILED", "CRASHED"):
                 break

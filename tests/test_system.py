@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from programs import System, environment, free_port, serving
+from programs import System, environment, free_port, post, serving
 
 from siamese.files import read_json
 from siamese.loading import load_settings
@@ -169,13 +169,8 @@ def test_model_serves_pairs_over_http(system: System, tmp_path: Path) -> None:
     env["SIAMESE_PICTURES"] = str(root)
 
     def ask(pairs: list[dict[str, str]]) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations",
-            data=json.dumps({"dataframe_records": pairs}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["predictions"]
+        url = f"http://127.0.0.1:{port}/invocations"
+        return post(url, {"dataframe_records": pairs}, timeout=60)["predictions"]
 
     def refusal(pairs: list[dict[str, str]]) -> str:
         with pytest.raises(urllib.error.HTTPError) as refused:
