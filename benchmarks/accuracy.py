@@ -40,7 +40,7 @@ from siamese.config import (
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
-from siamese.model import SignatureNet, to_input
+from siamese.model import to_input
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
@@ -106,21 +106,6 @@ def disjoint_pairs(
         )
         terms.append(losses.sum() / (losses > 0).sum().clamp(min=1))
     return ContrastiveTerms(sum(terms[1:], terms[0]), *(term.detach() for term in terms))
-
-
-def _strips(data: Data, canvases: Canvases, steps: int) -> Embed:
-    """Ours with the coarser pooling that it had before."""
-
-    def patched() -> Any:
-        return mock.patch.object(SignatureNet, "grid", (1, 6))
-
-    def embed_in_strips(some: Canvases) -> Floats:
-        with patched():
-            return embed(some)
-
-    with patched():
-        embed = ours(data, canvases, steps)
-    return embed_in_strips
 
 
 def _strokes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
@@ -199,7 +184,7 @@ ROWS: Mapping[str, Row] = {
     "notebook_clean": Row("(a) the same on our canvases", notebook),
     "signet": Row("(b) SigNet-like, on our canvases", signet),
     "ours": Row("(c) ours", ours),
-    "ours_long": Row("(c) ours, 3,000 steps", lambda data, canvases, _: ours(data, canvases, 3000)),
+    "ours_long": Row("(c) ours, 4,000 steps", lambda data, canvases, _: ours(data, canvases, 4000)),
     "dutch_alone": Row("(c) ours, trained and calibrated on Dutch writers alone",
                        _without(sources=("dutch",)), sources=("dutch",)),
     "hindi_alone": Row("(c) ours, trained and calibrated on Hindi writers alone",
@@ -213,7 +198,6 @@ ROWS: Mapping[str, Row] = {
     "no_strokes": Row("(d) ours, without how strokes run",
                       _without(network=NetworkSettings(strokes=0))),
     "strokes_alone": Row("(d) how strokes run alone, nothing learnt", _strokes_alone),
-    "strips": Row("(d) ours, pooled into 1 × 6 strips", _strips),
     "unscaled": Row("(d) ours, whole pictures squeezed: no crop, no proportions", ours,
                     "whole_ink"),
 }  # fmt: skip
