@@ -8,7 +8,7 @@ demo: $(VENV)/installed
 	$(BIN)/siamese demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -9,10 +9,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, sync_playwright
 from programs import System, environment, free_port, serving, siamese
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+#: Files whose tests share the demo's folder; with `-n 2` they are one process's, in order.
+_OF_THE_SYSTEM = ("test_browser", "test_bulk", "test_claims", "test_commands", "test_system")
 
 SHARED = Path(os.environ.get("SIGNATURE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+class _SystemApart(LoadScopeScheduling):
+    """Each file's tests go to one process; those of the demo's folder all to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", maxsplit=1)[0]
+        return "system" if Path(file).name.startswith(_OF_THE_SYSTEM) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _SystemApart(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Two test processes on two cores: threads of one that wait for their turn only burn it.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -87,8 +87,16 @@ def post(url: str, body: dict[str, Any], timeout: float) -> Any:
     request = urllib.request.Request(
         url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        return json.load(answer)
+    for _ in range(10):
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            # Prefect's server says so while its SQLite is locked; its own client asks again too.
+            if error.code != 503:
+                raise
+            time.sleep(1)
+    raise AssertionError(f"{url} was unavailable ten times")
 
 
 def _answers(url: str) -> bool:

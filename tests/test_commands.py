@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from programs import System, post, siamese
 
+from siamese.config import SourceSettings
+from siamese.sources import fetch_and_read
+from siamese.tables import IMAGES
+
 
 @pytest.fixture(scope="session")
 def claims(system: System) -> Path:
@@ -134,3 +138,43 @@ def test_drift_is_looked_for(system: System, prefect_server: str) -> None:
     assert re.search(r"claims that signature-verifier version \d+ scored in the last 7 days", told)
     runs = system.client().search_runs(["1"], "attributes.run_name LIKE 'drift-%'")
     assert {"drift_alarms", "drift_distance_D"} <= set(runs[0].data.metrics)
+
+
+def test_one_corrupted_picture_costs_only_itself(
+    system: System, prefect_server: str, tmp_path: Path
+) -> None:
+    made = fetch_and_read(SourceSettings(writers=8, images=3), tmp_path, seed=4)
+    (made.root / made.images[0].path).write_bytes(b"not a picture any more")
+    with (made.root / "manifest.csv").open("a") as table:
+        table.write("gone.png,001,genuine\n")
+    done = siamese(
+        "prepare", "--source", "manifest", "--path", made.root / "manifest.csv",
+        home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "(unreadable). The file could not be decoded (not a known picture)." in done.stdout
+    assert "1 file(s) could not be placed: gone.png (there is no such file)" in done.stdout
+    (folder,) = [p for p in (tmp_path / "data/stages/prepare").iterdir() if p.name[0] != "."]
+    images = IMAGES.read(folder / "images.parquet")
+    assert images["quality"].value_counts().to_dict() == {"ok": 47, "unreadable": 1}
+
+
+def test_kaggle_layout_is_audited_and_split_by_protocol(
+    system: System, prefect_server: str, kaggle_root: Path, tmp_path: Path
+) -> None:
+    done = siamese(
+        "prepare", "--source", "kaggle", "--path", kaggle_root,
+        home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "500 of 500 files in test/ are byte-identical" in done.stdout
+    assert "the label follows from the second path's folder in 100.0% of 23,206" in done.stdout
+    assert "writers are split anew" in done.stdout
+    assert "pairs are rebuilt from the images" in done.stdout
+    assert "Writers: 35 train, 8 calibration, 21 test; none in two splits." in done.stdout
+    refused = siamese(
+        "prepare", "--source", "kaggle", "--path", kaggle_root, "--set", "audit.on_leak=stop",
+        home=system.home, cwd=tmp_path, PREFECT_API_URL=prefect_server,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "byte-identical" in refused.stdout.rstrip().splitlines()[-1]
