@@ -120,7 +120,7 @@ def sentences() -> Iterator[None]:
         stop(f"The tracking server or database of MLflow failed: {error}", FAILED)
 
 
-def show_claims(claims: list[Claim], claims_dir: Path) -> int:
+def show_claims(claims: Sequence[Claim], claims_dir: Path) -> int:
     """What a claims folder holds and what is wrong in it; returns the number not to be scored."""
     wrong = [claim for claim in claims if claim.problem]
     pictures = {picture for claim in claims for picture in claim.pictures}

@@ -11,10 +11,14 @@ Nothing outside the claims folder is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import overload
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from siamese.files import fingerprint, shown, unguarded
@@ -41,6 +45,8 @@ _OURS = ("claim_id", "questioned", "reference")
 _NO_ID = "(no id, row"
 #: Names of the decisions table, which a manifest's own columns may not take.
 RESERVED = tuple(CLAIM_DECISIONS.schema.names)
+
+_AT_ONCE = 1024  # claims that are made while all are gone through
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,38 @@ def _writer_in(further: Mapping[str, str]) -> str:
     return unguarded(further.get("writer_id", "").strip())
 
 
-def read_claims(root: Path, enrolled: Enrolled | None = None) -> list[Claim]:
+class Claims(Sequence[Claim]):
+    """Claims sorted by id; each is made, and its pictures looked for, when it is asked for.
+
+    So that a hundred thousand of them take no more memory than their manifest.
+
+    Parameters
+    ----------
+    make : the claims from one place in the order to another, the latter exclusive.
+    """
+
+    def __init__(self, count: int, make: Callable[[int, int], list[Claim]]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, which: int) -> Claim: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Claim]: ...
+    def __getitem__(self, which: int | slice) -> Claim | list[Claim]:
+        places = range(self._count)[which]
+        if isinstance(places, int):
+            return self._make(places, places + 1)[0]
+        return self._make(places.start, places.stop)[:: places.step] if places else []
+
+    def __iter__(self) -> Iterator[Claim]:
+        for start in range(0, self._count, _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
+
+
+def read_claims(root: Path, enrolled: Enrolled | None = None) -> Claims:
     """Claims of a folder, or of one manifest in it, sorted by id; each bad one says why.
 
     Parameters
@@ -89,21 +126,35 @@ def read_claims(root: Path, enrolled: Enrolled | None = None) -> list[Claim]:
     given, root = root, root.resolve()
     folder, manifest = folder_of(root), find_manifest(root, "claims")
     claims = _from_manifest(manifest, folder, enrolled or {}) if manifest else _from_folders(folder)
-    if not claims:
+    if len(claims) == 0:
         raise ManifestError(
             f"There are no claims in {given}: expected claims.csv, .parquet or .xlsx with the "
             "columns claim_id, questioned, reference, or folders <claim_id>/ with a questioned* "
             "and at least one reference* picture."
         )
     need_pdf_reader((picture for claim in claims for picture in claim.pictures), given)
-    return sorted(claims, key=lambda claim: claim.claim_id)
+    return claims
 
 
-def hash_claims(claims: list[Claim], root: Path) -> tuple[dict[Picture, str], str]:
-    """Id of every picture, and the fingerprint of the whole folder as it is read."""
-    ids = hash_pictures(picture for claim in claims for picture in claim.pictures)
-    base = folder_of(root)
-    return ids, fingerprint([claim_fingerprint(claim, ids, base) for claim in claims])
+def hash_claims(claims: Sequence[Claim]) -> dict[Picture, str]:
+    """Id of every picture that the claims name, from its content."""
+    return hash_pictures(picture for claim in claims for picture in claim.pictures)
+
+
+def fingerprint_claims(claims: Sequence[Claim], root: Path) -> str:
+    """16 hex digits that name claims by all that their decisions follow from.
+
+    Parameters
+    ----------
+    root : where the names of pictures start.
+    """
+    digest = hashlib.sha256()
+    for start in range(0, len(claims), _AT_ONCE):
+        some = claims[start : start + _AT_ONCE]
+        ids = hash_claims(some)
+        for claim in some:
+            digest.update(claim_fingerprint(claim, ids, root).encode())
+    return digest.hexdigest()[:16]
 
 
 def claim_fingerprint(claim: Claim, ids: Mapping[Picture, str], root: Path) -> str:
@@ -114,12 +165,16 @@ def claim_fingerprint(claim: Claim, ids: Mapping[Picture, str], root: Path) -> s
     )
 
 
-def _from_folders(root: Path) -> list[Claim]:
-    claims = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        questioned, references = _pictures_of(root, folder)
-        claims.append(_checked(shown(folder.name), questioned, references, {}, {}))
-    return claims
+def _from_folders(root: Path) -> Claims:
+    names = sorted(path.name for path in root.iterdir() if path.is_dir())
+
+    def make(start: int, stop: int) -> list[Claim]:
+        return [
+            _checked(shown(name), *_pictures_of(root, root / name), {}, {})
+            for name in names[start:stop]
+        ]
+
+    return Claims(len(names), make)
 
 
 def _pictures_of(root: Path, folder: Path) -> tuple[list[Picture], list[Picture]]:
@@ -132,7 +187,7 @@ def _pictures_of(root: Path, folder: Path) -> tuple[list[Picture], list[Picture]
     return questioned, references
 
 
-def _from_manifest(manifest: Path, root: Path, enrolled: Enrolled) -> list[Claim]:
+def _from_manifest(manifest: Path, root: Path, enrolled: Enrolled) -> Claims:
     table = _with_our_columns(read_manifest(manifest), manifest, root)
     # A column named like one of ours is kept, under a name that cannot pass for ours.
     for name in set(RESERVED) - set(_OURS):
@@ -144,11 +199,35 @@ def _from_manifest(manifest: Path, root: Path, enrolled: Enrolled) -> list[Claim
     table["claim_id"] = table["claim_id"].str.strip()
     nameless = table["claim_id"] == ""
     table.loc[nameless, "claim_id"] = [f"{_NO_ID} {row + 2})" for row in table.index[nameless]]
-    claims = [
-        _claim(str(claim_id), rows, root, enrolled)
-        for claim_id, rows in table.groupby("claim_id", sort=True)
-    ]
-    return [*claims, *_unnamed(root, claims, table)]
+    table = table.sort_values("claim_id", kind="stable", ignore_index=True)
+    named = _named(table, root, enrolled)
+    unnamed = _unnamed(root, named, table)
+    return named if not unnamed else _merged(named, unnamed)
+
+
+def _named(table: pd.DataFrame, root: Path, enrolled: Enrolled) -> Claims:
+    """Claims of a manifest's rows, which are sorted by ``claim_id``."""
+    ids = table["claim_id"]
+    first = np.flatnonzero((ids != ids.shift()).to_numpy())
+    ends: npt.NDArray[np.int64] = np.append(first[1:], len(table))
+
+    def make(start: int, stop: int) -> list[Claim]:
+        begin, end = int(first[start]), int(ends[stop - 1])
+        part = table.iloc[begin:end]
+        cells = {str(name): part[name].tolist() for name in part.columns}
+        made = []
+        for a, b in zip(first[start:stop] - begin, ends[start:stop] - begin, strict=True):
+            rows = {name: values[a:b] for name, values in cells.items()}
+            made.append(_claim(rows["claim_id"][0], rows, root, enrolled))
+        return made
+
+    return Claims(len(first), make)
+
+
+def _merged(named: Claims, others: list[Claim]) -> Claims:
+    """Both, by id. Where some claims are not in the manifest, all are made now."""
+    every = sorted([*named, *others], key=lambda claim: claim.claim_id)
+    return Claims(len(every), lambda start, stop: every[start:stop])
 
 
 def _with_our_columns(table: pd.DataFrame, manifest: Path, root: Path) -> pd.DataFrame:
@@ -173,14 +252,14 @@ def _plain(name: str) -> bool:
     return bool(name) and name not in (".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
-def _claim(name: str, rows: pd.DataFrame, root: Path, enrolled: Enrolled) -> Claim:
+def _claim(name: str, rows: Mapping[str, list[str]], root: Path, enrolled: Enrolled) -> Claim:
     # Rows that differ keep all that they say: two amounts are no number, two labels no label.
     further = {
-        str(c): "; ".join(value for value in rows[c].str.strip().unique() if value)
-        for c in rows.columns
-        if c not in _OURS
+        column: "; ".join(filter(None, dict.fromkeys(value.strip() for value in values)))
+        for column, values in rows.items()
+        if column not in _OURS
     }
-    asked = [inside(root, text) for text in rows["questioned"].unique() if text]
+    asked = [inside(root, text) for text in dict.fromkeys(rows["questioned"]) if text]
     references = [p for text in rows["reference"] if text for p in expand(root, text)]
     if name.startswith(_NO_ID):
         return Claim(name, None, (), "claim_without_id", "The claim_id is empty.", further)
@@ -199,15 +278,20 @@ def _claim(name: str, rows: pd.DataFrame, root: Path, enrolled: Enrolled) -> Cla
     )
 
 
-def _unnamed(root: Path, claims: list[Claim], table: pd.DataFrame) -> list[Claim]:
+def _unnamed(root: Path, claims: Claims, table: pd.DataFrame) -> list[Claim]:
     """Claims in folders that the manifest does not name: nothing is passed over."""
     further = {str(name): "" for name in table.columns if name not in _OURS}
-    named = {claim.claim_id for claim in claims}
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    if folders:
+        named = set(table["claim_id"])
+        folders = [folder for folder in folders if folder.name not in named]
+    if not folders:
+        return []
     used = {picture for claim in claims for picture in claim.pictures}
     found = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in folders:
         questioned, references = _pictures_of(root, folder)
-        if folder.name not in named and questioned and not used & {*questioned, *references}:
+        if questioned and not used & {*questioned, *references}:
             made = _checked(shown(folder.name), questioned, references, further, {})
             notice = "The manifest does not name this claim; its folder was read."
             found.append(replace(made, detail=" ".join(filter(None, (made.detail, notice)))))

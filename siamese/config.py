@@ -198,7 +198,6 @@ class ScoringSettings(Section):
     """Bulk scoring of a claims folder."""
 
     shard: int = Field(256, ge=1, description="claims scored and saved at a time")
-    batch: int = Field(128, ge=1, description="images embedded at a time")
     workers: int = Field(0, ge=0, description="decoding processes; 0: one a core")
 
 

@@ -116,7 +116,7 @@ def shown(name: str) -> str:
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
-def people_csv(frame: pd.DataFrame) -> str:
+def people_csv(frame: pd.DataFrame, header: bool = True) -> str:
     """A table as CSV that people open in a spreadsheet: no text in it runs as a formula.
 
     Text that would gets a quote before it, unless it is a plain number.
@@ -129,7 +129,7 @@ def people_csv(frame: pd.DataFrame) -> str:
     for place, dtype in enumerate(safe.dtypes):
         if not pd.api.types.is_numeric_dtype(dtype):
             safe.isetitem(place, safe.iloc[:, place].map(_no_formula))
-    return safe.to_csv(index=False)
+    return safe.to_csv(index=False, header=header)
 
 
 def unguarded(text: str) -> str:

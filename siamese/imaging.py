@@ -202,7 +202,15 @@ def otsu_threshold(grey: Grey) -> int:
     >>> otsu_threshold(np.array([[10, 10, 12, 200, 201]], dtype=np.uint8))
     12
     """
-    counts = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
+    return _otsu(_histogram(grey))
+
+
+def _histogram(grey: Grey) -> npt.NDArray[np.float64]:
+    """How many pixels have each of the 256 levels."""
+    return np.array(Image.fromarray(grey).histogram(), np.float64)
+
+
+def _otsu(counts: npt.NDArray[np.float64]) -> int:
     levels = np.arange(256)
     below = np.cumsum(counts)
     above = below[-1] - below
@@ -224,20 +232,29 @@ def lift_ink(grey: Grey) -> Grey:
     ImageRefused : ``blank`` when ink and paper cannot be told apart, ``overfull`` when
         over half of the picture is dark.
     """
-    threshold = otsu_threshold(grey)
-    is_ink = grey <= threshold
-    if is_ink.all() or not is_ink.any():
+    counts = _histogram(grey)
+    threshold = _otsu(counts)
+    levels = np.arange(256)
+    ink, paper = np.where(levels <= threshold, counts, 0), np.where(levels > threshold, counts, 0)
+    if not ink.any() or not paper.any():
         raise ImageRefused("blank", "The picture is one even colour; there is no ink on it.")
-    paper = float(np.median(grey[~is_ink]))
-    dark = float(np.percentile(grey[is_ink], 5))
-    noise = float(grey[~is_ink].std())
-    if paper - dark < max(30.0, 3.0 * noise):
+    light, dark = _quantile(paper, 0.5), _quantile(ink, 0.05)
+    mean = paper @ levels / paper.sum()
+    noise = float(np.sqrt(paper @ (levels - mean) ** 2 / paper.sum()))
+    if light - dark < max(30.0, 3.0 * noise):
         raise ImageRefused("blank", "Nothing on the picture is clearly darker than its paper.")
-    if is_ink.mean() > 0.5:
+    if ink.sum() > 0.5 * counts.sum():
         raise ImageRefused("overfull", "More than half of the picture is dark: no signature.")
-    darkness = (paper - grey.astype(np.float32)) * (255.0 / (paper - dark))
-    lifted: Grey = np.where(is_ink, np.clip(darkness, 1, 255), 0).astype(np.uint8)
-    return lifted
+    darkness = (light - levels.astype(np.float32)) * np.float32(255.0 / (light - dark))
+    table = np.where(levels <= threshold, np.clip(darkness, 1, 255), 0).astype(np.uint8)
+    return np.asarray(table[grey])
+
+
+def _quantile(counts: npt.NDArray[np.float64], share: float) -> float:
+    """The level below which that share of the pixels lies, interpolated between pixels."""
+    place = share * (counts.sum() - 1)
+    low, high = np.searchsorted(np.cumsum(counts), [np.floor(place), np.ceil(place)], "right")
+    return float(low + (high - low) * (place % 1))
 
 
 def remove_specks(ink: Grey) -> Grey:
@@ -247,14 +264,20 @@ def remove_specks(ink: Grey) -> Grey:
     ------
     ImageRefused : ``blank`` when nothing but specks is there.
     """
-    labels, count = ndimage.label(ink > 0, structure=np.ones((3, 3)))
+    if not ink.any():
+        raise ImageRefused("blank", "There are only specks on the picture, no strokes.")
+    top, bottom, left, right = ink_box(ink)
+    written = ink[top:bottom, left:right]
+    labels, count = ndimage.label(written, structure=np.ones((3, 3)))
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     areas[0] = 0
     smallest = max(4.0, 0.001 * areas.sum(), 0.02 * areas.max())
     keep = areas >= smallest
     if not keep.any():
         raise ImageRefused("blank", "There are only specks on the picture, no strokes.")
-    return np.where(keep[labels], ink, 0).astype(np.uint8)
+    kept = np.zeros_like(ink)
+    kept[top:bottom, left:right] = written * np.take(keep, labels)
+    return kept
 
 
 def ink_box(ink: Grey) -> tuple[int, int, int, int]:

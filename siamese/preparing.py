@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
 
 from siamese import config, copies, imaging
 from siamese.config import ImagingSettings
+from siamese.decoding import Decoders
 from siamese.errors import InputError
 from siamese.files import code_version, fingerprint, sha256_of
 from siamese.store import CANVAS_SCHEMA, ContentStore, stack_canvases
 
-_CHUNK = 64
+_KEPT_AT = 512  # pictures that are made before they are put into the store
+#: What is known of a picture besides its canvas.
+FACTS = tuple(name for name in CANVAS_SCHEMA.names if name not in ("image_id", "canvas"))
 
 Progress = Callable[[int, int], None]
 File = tuple[str, Path] | tuple[str, Path, int]
@@ -44,34 +47,42 @@ def prepare_files(
     settings: ImagingSettings,
     store: ContentStore,
     *,
+    decoders: Decoders | None = None,
     workers: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Canvas, size, quality and hash of each file, made unless the store has them.
+    """Have the canvas of each file in the store, and return what is known of it besides.
 
     Parameters
     ----------
     files : (image_id, path) or (image_id, path, page); an id that occurs twice is done once.
-    workers : decoding processes; 0: one a core, 1: in this process.
+    decoders : processes to use; none: some of its own, as many as ``workers`` says.
+    workers : see :class:`siamese.decoding.Decoders`.
 
     Returns
     -------
-    Rows of :data:`CANVAS_SCHEMA`, indexed by ``image_id``. A file that cannot be read now has
-    its row, with the reason, but is not stored: it may be read the next time.
+    The columns :data:`FACTS`, indexed by ``image_id``. A file that cannot be read now has its
+    row, with the reason, but is not stored: it may be read the next time.
     """
     distinct = {file[0]: file for file in files}
-    known = store.get(list(distinct))
+    known = store.get(list(distinct), FACTS)
     todo = [file for image_id, file in distinct.items() if image_id not in known.index]
-    chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-    done = 0
-    made = [known]
-    for results in _mapped(chunks, settings, workers or os.cpu_count() or 1):
-        rows = pd.DataFrame([row for row, _ in results], columns=CANVAS_SCHEMA.names)
-        store.put(rows[[lasting for _, lasting in results]])
-        made.append(rows.set_index("image_id"))
-        done += len(rows)
-        progress(done, len(todo))
-    return pd.concat(made) if len(made) > 1 else known
+    if not todo:
+        return known
+    made, waiting, done = [known], [], 0
+    with Decoders(workers) if decoders is None else nullcontext(decoders) as pool:
+        for results in pool.map(
+            partial(_prepare_file, settings=settings), todo, partial(_failed, settings=settings)
+        ):
+            waiting += results
+            done += len(results)
+            if len(waiting) >= _KEPT_AT or done == len(todo):
+                rows = pd.DataFrame([row for row, _ in waiting], columns=CANVAS_SCHEMA.names)
+                store.put(rows[[lasting for _, lasting in waiting]])
+                made.append(rows.drop(columns="canvas").set_index("image_id"))
+                waiting = []
+            progress(done, len(todo))
+    return pd.concat(made)
 
 
 def canvases_of(
@@ -96,29 +107,20 @@ def canvases_of(
             f"{lost.sum()} picture(s) can no longer be used, the first is {files[first][1]}. "
             f"{rows['quality_detail'].iloc[first]}"
         )
-    return stack_canvases(rows, settings.height, settings.width)
+    return stored_canvases(store, rows.index.tolist(), settings)
 
 
-def _mapped(
-    chunks: list[list[File]], settings: ImagingSettings, workers: int
-) -> Iterator[list[tuple[Row, bool]]]:
-    if workers == 1 or len(chunks) < 2:
-        yield from (_prepare_chunk(chunk, settings) for chunk in chunks)
-        return
-    # joblib's processes are neither forked from this threaded one nor import the user's script.
-    yield from Parallel(n_jobs=workers, return_as="generator")(
-        delayed(_prepare_chunk)(chunk, settings) for chunk in chunks
-    )
+def stored_canvases(
+    store: ContentStore, image_ids: Sequence[str], settings: ImagingSettings
+) -> npt.NDArray[np.uint8]:
+    """Canvases (N, height, width) in the order of the ids, all of them in the store."""
+    rows = store.get(image_ids, ["canvas"])
+    return stack_canvases(rows.loc[list(image_ids)], settings.height, settings.width)
 
 
-def _prepare_chunk(chunk: list[File], settings: ImagingSettings) -> list[tuple[Row, bool]]:
-    return [_prepare_file(*file, settings=settings) for file in chunk]
-
-
-def _prepare_file(
-    image_id: str, path: Path, page: int = 1, *, settings: ImagingSettings
-) -> tuple[Row, bool]:
+def _prepare_file(file: File, settings: ImagingSettings) -> tuple[Row, bool]:
     """The row, and whether it follows from the content alone and so may be kept."""
+    image_id, path, page = file if len(file) == 3 else (*file, 1)
     lasting = False
     try:
         if path.stat().st_size > settings.max_bytes:
@@ -134,7 +136,19 @@ def _prepare_file(
     except OSError as error:
         reason = f"The file could not be read ({error.strerror or error})."
         canvas = imaging.refused_canvas("unreadable", reason, settings)
-    row = (
+    except MemoryError:
+        reason = "Decoding the picture took more memory than a decoder may have."
+        canvas = imaging.refused_canvas("too_large", reason, settings)
+    return _row(image_id, canvas), lasting
+
+
+def _failed(file: File, reason: str, settings: ImagingSettings) -> tuple[Row, bool]:
+    told = f"The file could not be decoded ({reason})."
+    return _row(file[0], imaging.refused_canvas("unreadable", told, settings)), False
+
+
+def _row(image_id: str, canvas: imaging.Canvas) -> Row:
+    return (
         image_id,
         np.ascontiguousarray(canvas.pixels).tobytes(),
         canvas.width,
@@ -144,4 +158,3 @@ def _prepare_file(
         canvas.detail,
         copies.perceptual_hash(canvas.pixels) if canvas.usable else "",
     )
-    return row, lasting

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from siamese.claims import Claim, claim_fingerprint
+from siamese.claims import Claim, claim_fingerprint, hash_claims
 from siamese.config import ScoringSettings
 from siamese.decision import Comparison, copies_of, decide
+from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
 from siamese.imaging import USABLE
 from siamese.pictures import Picture
-from siamese.preparing import File, Progress, canvas_store, prepare_files
-from siamese.store import ContentStore, embedding_schema, stack_canvases
+from siamese.preparing import File, Progress, canvas_store, prepare_files, stored_canvases
+from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS, TableError
 from siamese.tiers import Tiers
 from siamese.verifier import Verifier
 
 #: Begins the name of a reference that was enrolled, in ``closest_reference``.
 ENROLLED = "enrolled:"
+
+_AT_ONCE = 512  # pictures that are embedded before their vectors are kept
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,12 @@ class Stores:
 class Batch:
     """What one run of scoring has in common.
 
-    root : the claims folder; paths in the table are relative to it. hashes : id of every
-    picture that the claims name. enrolment : where enrolled references are. store : folder of
-    canvases and vectors, shared by all runs. ledger : folder of this run's finished shards.
-    model_version, scored_at : as they shall stand in the table.
+    root : the claims folder; paths in the table are relative to it. enrolment : where enrolled
+    references are. store : folder of canvases and vectors, shared by all runs. ledger : folder
+    of this run's finished shards. model_version, scored_at : as they shall stand in the table.
     """
 
     root: Path
-    hashes: Mapping[Picture, str]
     enrolment: Enrolment
     store: Path
     ledger: Path
@@ -65,46 +68,46 @@ class Batch:
     scored_at: datetime
 
 
-def score_claims(
+def score_shards(
     claims: Sequence[Claim],
     batch: Batch,
     verifier: Verifier,
     settings: ScoringSettings,
     progress: Progress = lambda done, total: None,
-) -> pd.DataFrame:
-    """Decide on every claim, by the verifier's policy.
+) -> Iterator[pd.DataFrame]:
+    """Decide on every claim, by the verifier's policy; some claims at a time.
 
-    Works shard by shard. A finished shard is in the ledger before the next begins, and is read
-    from there when a killed run is started again; the result is the same to the last bit.
+    A finished shard is in the ledger before the next begins, and is read from there when a
+    killed run is started again; the result is the same to the last bit.
 
-    Returns
-    -------
-    A decisions table, one row a claim in the order given, with further columns at the end.
+    Yields
+    ------
+    Decisions tables, one row a claim in the order given, with further columns at the end.
     """
     tiers = Tiers.of(verifier)
     stores = Stores.of(verifier, batch.store)
-    shards = [claims[i : i + settings.shard] for i in range(0, len(claims), settings.shard)]
     names = batch.enrolment.names
-    tables: list[pd.DataFrame] = []
-    done = 0
-    for number, shard in enumerate(shards):
-        entry = _entry(batch, number, shard)
-        table = _read_whole(entry)
-        if table is None:
-            known = facts_of(shard, batch.hashes, batch.enrolment, verifier, stores, settings)
-            rows = [_decided(claim, known, batch, tiers, names) for claim in shard]
-            CLAIM_DECISIONS.write(pd.DataFrame(rows), entry, {})
-            table = CLAIM_DECISIONS.read(entry)
-        tables.append(table)
-        done += len(shard)
-        progress(done, len(claims))
-    return pd.concat(tables, ignore_index=True)
+    with Decoders(settings.workers) as decoders:
+        for number, start in enumerate(range(0, len(claims), settings.shard)):
+            shard = claims[start : start + settings.shard]
+            ids = hash_claims(shard)
+            name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in shard])
+            entry = batch.ledger / f"{number:06d}-{name}.parquet"
+            table = _read_whole(entry)
+            if table is None:
+                known = _by_id(facts_of(shard, ids, batch.enrolment, verifier, stores, decoders))
+                rows = [_decided(claim, known, ids, batch, tiers, names) for claim in shard]
+                CLAIM_DECISIONS.write(pd.DataFrame(rows), entry, {})
+                table = CLAIM_DECISIONS.read(entry)
+            yield table
+            progress(start + len(shard), len(claims))
 
 
-def _entry(batch: Batch, number: int, shard: Sequence[Claim]) -> Path:
-    """A shard's file in the ledger, named by all that its decisions follow from."""
-    name = fingerprint([claim_fingerprint(claim, batch.hashes, batch.root) for claim in shard])
-    return batch.ledger / f"{number:06d}-{name}.parquet"
+def score_claims(
+    claims: Sequence[Claim], batch: Batch, verifier: Verifier, settings: ScoringSettings
+) -> pd.DataFrame:
+    """The decisions of :func:`score_shards` as one table."""
+    return pd.concat(score_shards(claims, batch, verifier, settings), ignore_index=True)
 
 
 def _read_whole(entry: Path) -> pd.DataFrame | None:
@@ -121,7 +124,7 @@ def facts_of(
     enrolment: Enrolment,
     verifier: Verifier,
     stores: Stores,
-    settings: ScoringSettings,
+    decoders: Decoders,
 ) -> pd.DataFrame:
     """Quality, hash and vector of each picture and enrolled reference of some claims.
 
@@ -133,38 +136,58 @@ def facts_of(
     }
     files |= {hashes[p]: (hashes[p], p.path, p.page) for claim in claims for p in claim.pictures}
     size = verifier.imaging_settings
-    facts = prepare_files(list(files.values()), size, stores.canvases, workers=settings.workers)
-    done = set(stores.vectors.get(facts.index.tolist()).index)
-    todo = facts[facts["quality"].isin(USABLE) & ~facts.index.isin(done)]
-    for start in range(0, len(todo), settings.batch):
-        part = todo.iloc[start : start + settings.batch]
-        embedded = verifier.embed(stack_canvases(part, size.height, size.width))
-        stores.vectors.put(pd.DataFrame({"image_id": part.index, "embedding": list(embedded)}))
-    return facts.drop(columns="canvas").join(stores.vectors.get(facts.index.tolist()))
+    facts = prepare_files(list(files.values()), size, stores.canvases, decoders=decoders)
+    good = facts.index[facts["quality"].isin(USABLE)]
+    known = stores.vectors.get(good.tolist())
+    todo = good[~good.isin(known.index)].tolist()
+    made = [known]
+    for start in range(0, len(todo), _AT_ONCE):
+        some = todo[start : start + _AT_ONCE]
+        embedded = verifier.embed(stored_canvases(stores.canvases, some, size))
+        rows = pd.DataFrame({"image_id": some, "embedding": list(embedded)})
+        stores.vectors.put(rows)
+        made.append(rows.set_index("image_id"))
+    return facts.join(pd.concat(made))
+
+
+class _Fact(NamedTuple):
+    """What is known of one picture."""
+
+    image_id: str
+    quality: str
+    detail: str
+    perceptual_hash: str
+    embedding: npt.NDArray[np.float32] | None
+
+
+def _by_id(known: pd.DataFrame) -> dict[str, _Fact]:
+    columns = (known[name] for name in ("quality", "quality_detail", "perceptual_hash"))
+    vectors = (None if one is None or np.ndim(one) == 0 else one for one in known["embedding"])
+    return {fact[0]: _Fact(*fact) for fact in zip(known.index, *columns, vectors, strict=True)}
 
 
 def _decided(
     claim: Claim,
-    known: pd.DataFrame,
+    known: Mapping[str, _Fact],
+    ids: Mapping[Picture, str],
     batch: Batch,
     tiers: Tiers,
     names: Mapping[tuple[str, str], str],
 ) -> dict[str, object]:
     """The claim's row."""
     verifier, notice = tiers.choose(claim.further)
-    asked, references = None, pd.DataFrame()
+    asked, references = None, list[_Fact]()
     comparison = Comparison("unusable", claim.problem, claim.detail)
     if not claim.problem and claim.questioned:
-        asked = known.loc[batch.hashes[claim.questioned]]
-        named = [batch.hashes[picture] for picture in claim.references]
-        references = known.loc[list(dict.fromkeys([*named, *claim.enrolled]))]
+        asked = known[ids[claim.questioned]]
+        named = [ids[picture] for picture in claim.references]
+        references = [known[one] for one in dict.fromkeys([*named, *claim.enrolled])]
         comparison = _compared(asked, references, verifier)
     told = (comparison.detail, "" if claim.problem else claim.detail, notice)
-    closest = None
-    if comparison.closest_reference >= 0:
-        closest = references.iloc[comparison.closest_reference]
+    place = comparison.closest_reference
+    closest = references[place].image_id if place >= 0 else ""
     scored = comparison.decision != "unusable"
-    qualities = [str(quality) for quality in references.get("quality", ())]
+    qualities = [reference.quality for reference in references]
     return {
         "claim_id": claim.claim_id,
         "decision": comparison.decision,
@@ -174,14 +197,12 @@ def _decided(
         "p_genuine": comparison.p_genuine if scored else None,
         "log10_lr": comparison.log10_lr if scored else None,
         "n_references": sum(quality in USABLE for quality in qualities),
-        "closest_reference": _name(str(closest.name), claim, batch, names)
-        if closest is not None
-        else "",
+        "closest_reference": _name(closest, claim, ids, batch.root, names) if closest else "",
         "questioned": claim.questioned.name(batch.root) if claim.questioned else "",
-        "questioned_quality": str(asked["quality"]) if asked is not None else "",
+        "questioned_quality": asked.quality if asked else "",
         "reference_quality": next((q for q in qualities if q != "ok"), "ok" if qualities else ""),
-        "questioned_id": str(asked.name) if asked is not None else "",
-        "closest_reference_id": str(closest.name) if closest is not None else "",
+        "questioned_id": asked.image_id if asked else "",
+        "closest_reference_id": closest,
         "model_version": batch.model_version,
         "threshold_policy": str(verifier.policy),
         "scored_at": batch.scored_at.replace(microsecond=0),
@@ -189,28 +210,32 @@ def _decided(
     }
 
 
-def _compared(asked: pd.Series, references: pd.DataFrame, verifier: Verifier) -> Comparison:
-    usable = np.flatnonzero(references["quality"].isin(USABLE))
-    good = references.iloc[usable]
+def _compared(asked: _Fact, references: Sequence[_Fact], verifier: Verifier) -> Comparison:
+    usable = [place for place, one in enumerate(references) if one.embedding is not None]
+    good = [references[place] for place in usable]
     length = verifier.network_settings.length
-    none = np.zeros((0, length), np.float32)
-    fine = asked["quality"] in USABLE
     return decide(
         verifier,
-        asked["embedding"] if fine else np.zeros(length, np.float32),
-        np.stack(good["embedding"].tolist()) if len(good) else none,
-        qualities=(str(asked["quality"]), *references["quality"].astype(str)),
-        details=(str(asked["quality_detail"]), *references["quality_detail"].astype(str)),
-        copies=copies_of(str(asked["perceptual_hash"]), good["perceptual_hash"].tolist())
-        if fine
+        np.zeros(length, np.float32) if asked.embedding is None else asked.embedding,
+        np.array([one.embedding for one in good], np.float32).reshape(-1, length),
+        qualities=(asked.quality, *(one.quality for one in references)),
+        details=(asked.detail, *(one.detail for one in references)),
+        copies=copies_of(asked.perceptual_hash, [one.perceptual_hash for one in good])
+        if asked.embedding is not None
         else [],
-        usable=usable.tolist(),
+        usable=usable,
     )
 
 
-def _name(image_id: str, claim: Claim, batch: Batch, names: Mapping[tuple[str, str], str]) -> str:
+def _name(
+    image_id: str,
+    claim: Claim,
+    ids: Mapping[Picture, str],
+    root: Path,
+    names: Mapping[tuple[str, str], str],
+) -> str:
     """A reference's file, or the name that it was enrolled by."""
     for picture in claim.references:
-        if batch.hashes[picture] == image_id:
-            return picture.name(batch.root)
+        if ids[picture] == image_id:
+            return picture.name(root)
     return f"{ENROLLED}{names[claim.writer, image_id]}"

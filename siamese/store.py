@@ -1,85 +1,214 @@
 """A content-addressed store: what was computed for a picture is computed once, ever.
 
 A store is a folder of Parquet parts for one way of computing (one imaging fingerprint, one
-model), keyed by ``image_id``, which follows from content. Parts are written under a temporary
-name and renamed, each with a name of its own, so that writers never meet and a killed one
-leaves nothing behind. A part that cannot be read is set aside and its rows computed again.
+model), keyed by ``image_id``, which follows from content. Parts are written whole, each with a
+name of its own, so that writers never meet and a killed one leaves nothing behind; many small
+ones are merged into one. A part that cannot be read is set aside and its rows computed again.
 """
 
 from __future__ import annotations
 
-import os
+import io
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from siamese.errors import RunError
 from siamese.files import replace_file
+from siamese.places import Place
+
+_GROUP = 256  # rows that are read at a time
+_SMALL = 16_384  # rows; smaller parts are merged
+_MANY = 64  # small parts
+_TRIES = 10
+
+T = TypeVar("T")
+Hashes = npt.NDArray[np.uint64]
 
 
 class ContentStore:
-    """Rows by ``image_id``.
+    """Rows by ``image_id``. An object of this class is for one thread.
 
     Parameters
     ----------
-    folder : of this store alone; named after the fingerprint of what computes its rows.
+    folder : of this store alone, here or on an object store (see :class:`siamese.places.Place`);
+        named after the fingerprint of what computes its rows.
     schema : Arrow schema with the column ``image_id``.
     record : its rows cannot be made again, so that a damaged part is an error.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema, *, record: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Place | Path | str, schema: pa.Schema, *, record: bool = False
+    ) -> None:
+        self.place = Place.of(folder)
         self.schema = schema
         self.record = record
+        # Where each row is: the hash of its id and its row group, by part. A hash takes 8 bytes
+        # where an id takes 100; what is read by it is compared by the id itself.
+        self._parts: dict[str, tuple[Hashes, npt.NDArray[np.int32]]] = {}
 
-    def get(self, image_ids: Sequence[str]) -> pd.DataFrame:
-        """Rows of those ids that are here, indexed by ``image_id``, each once."""
-        if self.folder.is_dir():
-            os.utime(self.folder)  # used now: see siamese.retention
-        wanted = pa.array(list(dict.fromkeys(image_ids)), pa.string())
-        found = [self.schema.empty_table()]
-        for part in self._parts():
-            table = self._read(part)
-            mask = pa.compute.is_in(table.column("image_id"), value_set=wanted)
-            found.append(table.filter(mask))
-        frame: pd.DataFrame = pa.concat_tables(found).to_pandas()
-        return frame.drop_duplicates("image_id").set_index("image_id")
+    def get(self, image_ids: Sequence[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Rows of those ids that are here, indexed by ``image_id``, each once.
+
+        Parameters
+        ----------
+        columns : the ones to read; none: all.
+        """
+        frame: pd.DataFrame = self._lookup(image_ids, columns).to_pandas()
+        return frame.set_index("image_id")
+
+    def matrix(self, image_ids: Sequence[str], column: str) -> npt.NDArray[Any]:
+        """A column of fixed-size lists as one array (N, E), a row an id.
+
+        Raises
+        ------
+        KeyError : an id is not here.
+        """
+        table = self._lookup(image_ids, [column])
+        ids = table.column("image_id").combine_chunks()
+        places = pc.index_in(pa.array(image_ids, pa.string()), ids)
+        if places.null_count:
+            missing = image_ids[places.is_null().to_pylist().index(True)]
+            raise KeyError(f"{missing} is not in the store {self.place.path}")
+        width = self.schema.field(column).type.list_size
+        values = table.column(column).combine_chunks().flatten().to_numpy()
+        return values.reshape(-1, width)[places.to_numpy()]
 
     def columns(self, *names: str) -> pd.DataFrame:
         """Some columns of all rows."""
-        found = [self._read(part).select(names) for part in self._parts()]
-        return pa.concat_tables([self.schema.empty_table().select(names), *found]).to_pandas()
+        return self._patiently(lambda: self._all(names)).to_pandas()
 
     def put(self, rows: pd.DataFrame) -> None:
         """Add rows as one new part."""
         if rows.empty:
             return
         table = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
-        with replace_file(self.folder / f"part-{uuid.uuid4().hex}.parquet") as handle:
-            pq.write_table(table, handle, compression="zstd")
+        out = io.BytesIO()
+        pq.write_table(table, out, compression="zstd", row_group_size=_GROUP)
+        self.place.write(_new_name(), out.getvalue())
+        self._merge()
 
-    def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
+    def _lookup(self, image_ids: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
+        self.place.mark_used()
+        names = self.schema.names if columns is None else ["image_id", *columns]
+        wanted = pa.array(list(dict.fromkeys(image_ids)), pa.string())
+        return self._patiently(lambda: self._found(wanted, names))
 
-    def _read(self, part: Path) -> pa.Table:
+    def _patiently(self, read: Callable[[], pa.Table]) -> pa.Table:
+        for _ in range(_TRIES):
+            try:
+                self._refresh()
+                return read()
+            except FileNotFoundError:  # merged with others since it was listed
+                continue
+        raise RunError(f"The store {self.place.path} changes faster than it can be read.")
+
+    def _found(self, wanted: pa.Array, names: Sequence[str]) -> pa.Table:
+        hashes = np.unique(_hashes(wanted))
+        tables = [self._schema_of(names).empty_table()]
+        for part, (known, groups) in list(self._parts.items()):
+            hits = np.isin(known, hashes)
+            if not hits.any():
+                continue
+            table = self._read(part, names, np.unique(groups[hits]).tolist())
+            tables.append(table.filter(pc.is_in(table.column("image_id"), wanted)))
+        found = pa.concat_tables(tables)
+        # Two writers may have made the same row.
+        first = pd.Series(found.column("image_id").to_pandas()).duplicated().to_numpy()
+        return found.filter(pa.array(~first)) if first.any() else found
+
+    def _all(self, names: Sequence[str]) -> pa.Table:
+        found = [self._read(part, names) for part in list(self._parts)]
+        return pa.concat_tables([self._schema_of(names).empty_table(), *found])
+
+    def _refresh(self) -> None:
+        """Learn where the rows of new parts are, and forget parts that are gone."""
+        names = self.place.files(".parquet")
+        for gone in self._parts.keys() - set(names):
+            del self._parts[gone]
+        for name in names:
+            if name not in self._parts and (known := self._attempt(name, _rows_of)) is not None:
+                self._parts[name] = known
+
+    def _read(
+        self, name: str, columns: Sequence[str], groups: Sequence[int] | None = None
+    ) -> pa.Table:
+        schema = self._schema_of(columns)
+
+        def read(part: pq.ParquetFile) -> pa.Table:
+            chosen = range(part.num_row_groups) if groups is None else groups
+            return part.read_row_groups(list(chosen), list(columns)).select(columns).cast(schema)
+
+        table = self._attempt(name, read)
+        return schema.empty_table() if table is None else table
+
+    def _attempt(self, name: str, read: Callable[[pq.ParquetFile], T]) -> T | None:
+        """What is read of a part; a damaged one is set aside, and what it held is not here."""
         try:
-            return pq.read_table(part, schema=self.schema)
+            with self.place.open(name) as handle:
+                return read(pq.ParquetFile(handle))
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk or a permission, not the part
             if self.record:
                 raise RunError(
-                    f"{part} is damaged: {error} Restore it from a copy, or remove it and enroll "
-                    "its writers again."
+                    f"{self.place.path}/{name} is damaged: {error} Restore it from a copy, or "
+                    "remove it and enroll its writers again."
                 ) from error
-            part.replace(part.with_suffix(".damaged"))
-            return self.schema.empty_table()
+        self._parts.pop(name, None)
+        self.place.set_aside(name)
+        return None
+
+    def _schema_of(self, names: Sequence[str]) -> pa.Schema:
+        return pa.schema([self.schema.field(name) for name in names])
+
+    def _merge(self) -> None:
+        """Make one part of many small ones.
+
+        Not on an object store, where nobody can be sure to be alone, and where they do no harm.
+        """
+        folder = self.place.local
+        if folder is None or len(self.place.files(".parquet")) <= _MANY:
+            return
+        with suppress(Timeout), FileLock(folder / ".merge.lock", timeout=0):
+            self._refresh()
+            small = [name for name, (known, _) in self._parts.items() if len(known) < _SMALL]
+            if len(small) <= _MANY:
+                return
+            with (
+                replace_file(folder / _new_name()) as handle,
+                pq.ParquetWriter(handle, self.schema, compression="zstd") as writer,
+            ):
+                for name in small:
+                    writer.write_table(self._read(name, self.schema.names), row_group_size=_GROUP)
+            # The rows are there twice until these are gone, which readers bear.
+            for name in small:
+                self.place.remove(name)
+
+
+def _new_name() -> str:
+    return f"part-{uuid.uuid4().hex}.parquet"
+
+
+def _rows_of(part: pq.ParquetFile) -> tuple[Hashes, npt.NDArray[np.int32]]:
+    """Hash of the id and row group of every row of a part."""
+    sizes = [part.metadata.row_group(i).num_rows for i in range(part.num_row_groups)]
+    groups = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    return _hashes(part.read(["image_id"]).column("image_id")), groups
+
+
+def _hashes(ids: pa.Array | pa.ChunkedArray) -> Hashes:
+    return np.asarray(pd.util.hash_array(ids.to_pandas().to_numpy(object), categorize=False))
 
 
 CANVAS_SCHEMA = pa.schema(

@@ -6,8 +6,9 @@ and each file carries the fingerprint, config and code version that made it.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -68,14 +69,28 @@ class Table:
 
         Columns that the contract does not name are carried through as text.
         """
-        further = [name for name in frame.columns if name not in self.schema.names]
-        schema = pa.schema([*self.schema, *((name, pa.string()) for name in further)])
-        table = pa.Table.from_pandas(
-            self.check(frame)[schema.names], schema=schema, preserve_index=False
-        )
+        self.write_all([frame], path, provenance)
+
+    def write_all(
+        self, frames: Iterable[pd.DataFrame], path: Path, provenance: Mapping[str, Any]
+    ) -> None:
+        """The same of a table that comes in parts, each a row group; there is at least one."""
         metadata = {_PROVENANCE: json.dumps(dict(provenance), default=str)}
-        with replace_file(path) as handle:
-            pq.write_table(table.replace_schema_metadata(metadata), handle, compression="zstd")
+        parts = iter(frames)
+        first = next(parts)
+        further = [name for name in first.columns if name not in self.schema.names]
+        schema = pa.schema(
+            [*self.schema, *((name, pa.string()) for name in further)], metadata=metadata
+        )
+        with (
+            replace_file(path) as handle,
+            pq.ParquetWriter(handle, schema, compression="zstd") as writer,
+        ):
+            for frame in itertools.chain([first], parts):
+                columns = self.check(frame)[schema.names]
+                writer.write_table(
+                    pa.Table.from_pandas(columns, schema=schema, preserve_index=False)
+                )
 
     def read(self, path: Path) -> pd.DataFrame:
         """Read and check; category columns come back as plain strings."""

@@ -264,7 +264,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def embed(
-    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = 64
+    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = 32
 ) -> npt.NDArray[np.float32]:
     """Unit vectors (N, E) of canvases (N, H, W), on the network's own device.
 

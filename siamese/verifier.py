@@ -121,7 +121,7 @@ class Verifier:
         pixels = np.zeros((len(usable), *self._canvas_shape), np.uint8)
         for row, data in enumerate(usable):
             pixels[row] = canvases[data].pixels
-        batch = 8 if len(usable) <= 8 else 64
+        batch = 8 if len(usable) <= 8 else 32
         vectors = dict(zip(usable, embed(self.network, pixels, batch), strict=True))
         hashes = {data: perceptual_hash(canvases[data].pixels) for data in usable}
         return [

@@ -25,7 +25,7 @@ def feedback(settings: Settings, claims_dir: Path, verdicts: Path) -> pd.DataFra
     """One row a verdict, with its outcome; see :func:`siamese.feedback.keep`."""
     said = keeping.read_verdicts(verdicts)
     claims = read_claims(claims_dir, enrolment_of(settings).writers)
-    ids, _ = hash_claims(claims, claims_dir)
+    ids = hash_claims(claims)
     folder = feedback_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # two analysts at once

@@ -11,6 +11,7 @@ import mlflow
 from siamese import recalibration
 from siamese.claims import hash_claims, read_claims
 from siamese.config import Settings
+from siamese.decoding import Decoders
 from siamese.files import read_json, write_json
 from siamese.metrics import Estimate
 from siamese.record import stored_facts
@@ -36,10 +37,11 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     verifier = Verifier.load(model.path)
     enrolment = enrolment_of(settings)
     claims = read_claims(labelled_dir, enrolment.writers)
-    hashes, fingerprint = hash_claims(claims, labelled_dir)
+    hashes = hash_claims(claims)
     store = settings.data_dir.resolve() / "store"
     stores = Stores.of(verifier, store)
-    known = facts_of(claims, hashes, enrolment, verifier, stores, settings.scoring)
+    with Decoders(settings.scoring.workers) as decoders:
+        known = facts_of(claims, hashes, enrolment, verifier, stores, decoders)
     trials, left_out = recalibration.labelled_trials(claims, known, hashes, REFERENCES)
     asked = {i: w for one in trials[:1] for i, w in zip(one.questioned, one.writer, strict=True)}
     pictures = stored_facts(stores.canvases, verifier.imaging_settings, asked)
@@ -47,7 +49,7 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     figures = {
         "from": model.stage,
         "policy": str(settings.policy.at(None)),
-        "labelled_fingerprint": fingerprint,
+        "labelled_fingerprint": work.outside,
         **made.to_dict(),
     }
     provenance = {**verifier.provenance, "recalibration": figures}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pandas as pd
 
 from siamese import claims, scoring
 from siamese.config import Settings
@@ -15,6 +19,8 @@ from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.verifier import Verifier
 from tasks.stage import Output, Work, stage
 
+_TOLD = 20  # unusable claims in the log; the table has them all
+
 
 def enrolment_of(settings: Settings) -> Enrolment:
     """The references that were enrolled in this data folder."""
@@ -23,7 +29,8 @@ def enrolment_of(settings: Settings) -> Enrolment:
 
 def claims_fingerprint(settings: Settings, root: Path) -> str:
     """Content of everything in the claims folder that would be read, and of what is enrolled."""
-    return claims.hash_claims(claims.read_claims(root, enrolment_of(settings).writers), root)[1]
+    found = claims.read_claims(root, enrolment_of(settings).writers)
+    return claims.fingerprint_claims(found, folder_of(root))
 
 
 @stage(
@@ -36,31 +43,39 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     verifier = Verifier.load(model.path).under(settings.policy)
     enrolment = enrolment_of(settings)
     found = claims.read_claims(claims_dir, enrolment.writers)
-    hashes, fingerprint = claims.hash_claims(found, claims_dir)
     started = work.into / "started_at"
     if not started.is_file():
         write_text(started, datetime.now(UTC).isoformat(timespec="seconds"))
     batch = scoring.Batch(
         root=folder_of(claims_dir),
-        hashes=hashes,
         enrolment=enrolment,
         store=settings.data_dir.resolve() / "store",
         ledger=work.into / "shards",
         model_version=model.stage,
         scored_at=datetime.fromisoformat(started.read_text()),
     )
-    decisions = scoring.score_claims(
-        found, batch, verifier, settings.scoring, work.progress("Claims scored")
-    )
+    counts: Counter[str] = Counter()
+
+    def tables() -> Iterator[pd.DataFrame]:
+        """The decisions, written as CSV too and counted while they go by."""
+        progress = work.progress("Claims scored")
+        with replace_file(work.into / "decisions.csv") as handle:
+            for table in scoring.score_shards(found, batch, verifier, settings.scoring, progress):
+                handle.write(people_csv(table, header=handle.tell() == 0).encode())
+                for row in table[table["decision"] == "unusable"].itertuples():
+                    if counts["unusable"] < _TOLD:
+                        why = f"({row.reason}). {row.reason_detail}"
+                        work.log(f"Claim {row.claim_id!r} is unusable {why}")
+                    counts["unusable"] += 1
+                counts.update(table.loc[table["decision"] != "unusable", "decision"])
+                yield table
+
+    # That of the folder as it was when the run began; each row has the ids of what it is about.
+    fingerprint = work.outside
     facts = {**work.provenance, "claims_fingerprint": fingerprint, "model": model.stage}
-    CLAIM_DECISIONS.write(decisions, work.into / "decisions.parquet", facts)
-    with replace_file(work.into / "decisions.csv") as handle:
-        handle.write(people_csv(decisions).encode())
+    CLAIM_DECISIONS.write_all(tables(), work.into / "decisions.parquet", facts)
     write_json(work.into / "claims.json", {"fingerprint": fingerprint})
     shutil.rmtree(batch.ledger)
-    counts = decisions["decision"].value_counts()
-    told = ", ".join(f"{counts.get(name, 0)} {name}" for name in DECISIONS)
-    work.log(f"{len(decisions):,} claims: {told}.")
-    for row in decisions[decisions["decision"] == "unusable"].head(20).itertuples():
-        work.log(f"Claim {row.claim_id!r} is unusable ({row.reason}). {row.reason_detail}")
-    return f"## Decisions\n\n{len(decisions):,} claims: {told}.\n"
+    told = ", ".join(f"{counts[name]} {name}" for name in DECISIONS)
+    work.log(f"{counts.total():,} claims: {told}.")
+    return f"## Decisions\n\n{counts.total():,} claims: {told}.\n"

@@ -49,12 +49,13 @@ class Output(BaseModel):
 class Work:
     """What a stage is given to work with.
 
-    into : the folder to write to. provenance : goes into every file. log : a sentence to
-    whoever watches.
+    into : the folder to write to. provenance : goes into every file. outside : fingerprint of
+    what no stage made. log : a sentence to whoever watches.
     """
 
     into: Path
     provenance: dict[str, Any]
+    outside: str
     log: Callable[[str], None]
 
     def progress(self, what: str) -> Callable[[int, int], None]:
@@ -124,7 +125,7 @@ def stage(
         signature = inspect.signature(function)
         without_work = signature.replace(parameters=list(signature.parameters.values())[1:])
 
-        def key_of(parameters: dict[str, Any]) -> str:
+        def key_of(parameters: dict[str, Any], read: str) -> str:
             settings: Settings = parameters["settings"]
             inputs = {
                 parameter: value.key if isinstance(value, Output) else str(value)
@@ -132,14 +133,14 @@ def stage(
                 if parameter != "settings"
             }
             section_values = settings.model_dump(mode="json", include=set(sections))
-            return fingerprint(name, inputs, section_values, version, outside(parameters))
+            return fingerprint(name, inputs, section_values, version, read)
 
-        def folder_of(parameters: dict[str, Any]) -> Path:
+        def folder_of(parameters: dict[str, Any], read: str) -> Path:
             settings: Settings = parameters["settings"]
-            return settings.data_dir.resolve() / "stages" / name / key_of(parameters)
+            return settings.data_dir.resolve() / "stages" / name / key_of(parameters, read)
 
         def cache_key(context: Any, parameters: dict[str, Any]) -> str:  # noqa: ARG001
-            folder = folder_of(parameters)
+            folder = folder_of(parameters, outside(parameters))
             key = fingerprint(str(folder))
             if not folder.is_dir():
                 # What Prefect remembers of files that have since been removed is worth nothing.
@@ -151,7 +152,8 @@ def stage(
         def run(*args: Any, **kwargs: Any) -> Output:
             parameters = dict(without_work.bind(*args, **kwargs).arguments)
             settings: Settings = parameters["settings"]
-            folder = folder_of(parameters)
+            read = outside(parameters)
+            folder = folder_of(parameters, read)
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_name(f".{folder.name}.lock")):
                 if not folder.is_dir():
@@ -164,7 +166,7 @@ def stage(
                         "code_version": version,
                         "seed": settings.seed,
                     }
-                    work = Work(partial, provenance, get_run_logger().info)
+                    work = Work(partial, provenance, read, get_run_logger().info)
                     write_text(partial / "summary.md", function(work, **parameters))
                     partial.rename(folder)
                 os.utime(folder)  # used now: see siamese.retention

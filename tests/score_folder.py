@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import read_claims
 from siamese.config import ScoringSettings
 from siamese.enrolment import read_enrolment
 from siamese.scoring import Batch, score_claims
@@ -22,11 +22,10 @@ from siamese.verifier import Verifier
 
 def score(root: Path, model: Path, work: Path) -> None:
     claims = read_claims(root)
-    hashes, _ = hash_claims(claims, root)
     when = datetime(2026, 1, 2, tzinfo=UTC)
     enrolment = read_enrolment(work / "enrolled")
     store, ledger = work / "store", work / "ledger"
-    batch = Batch(root, hashes, enrolment, store, ledger, "model version 1", when)
+    batch = Batch(root, enrolment, store, ledger, "model version 1", when)
     settings = ScoringSettings(shard=4, workers=1)
     decisions = score_claims(claims, batch, Verifier.load(model), settings)
     CLAIM_DECISIONS.write(decisions, work / "decisions.parquet", {})

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from example_verifier import small_verifier
 
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import read_claims
 from siamese.config import ImagingSettings, ScoringSettings
 from siamese.enrolment import enrol, read_enrolment, read_references
 from siamese.errors import RunError
@@ -51,9 +51,8 @@ def scored(root: Path, store: Path) -> pd.DataFrame:
     verifier = small_verifier()
     enrolment = read_enrolment(store.parent / "enrolled")
     claims = read_claims(root, enrolment.writers)
-    hashes, _ = hash_claims(claims, root)
     ledger = Path(tempfile.mkdtemp(dir=store.parent))
-    batch = Batch(root, hashes, enrolment, store, ledger, "test 1", NOW)
+    batch = Batch(root, enrolment, store, ledger, "test 1", NOW)
     return score_claims(claims, batch, verifier, ScoringSettings(workers=1)).set_index("claim_id")
 
 

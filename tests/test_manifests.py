@@ -11,7 +11,7 @@ import pytest
 from example_verifier import small_verifier
 from test_scoring import scored, write_manifest
 
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import fingerprint_claims, read_claims
 from siamese.files import people_csv
 from siamese.pictures import ManifestError
 from siamese.sources import synthetic
@@ -119,7 +119,7 @@ def test_a_ragged_csv_is_refused_and_other_forms_are_read(root: Path) -> None:
 def test_fingerprints_see_what_is_enrolled(root: Path) -> None:
     write_manifest(root, "claim_id,questioned,reference,writer_id\na,questioned.png,,eva\n")
     seen = {
-        hash_claims(read_claims(root, enrolled), root)[1]
+        fingerprint_claims(read_claims(root, enrolled), root)
         for enrolled in ({}, {"eva": ("1" * 64,)}, {"eva": ("2" * 64,)})
     }
     assert len(seen) == 3

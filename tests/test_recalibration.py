@@ -14,7 +14,8 @@ from example_verifier import POLICY, small_verifier, trials
 from siamese import handwriting
 from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import hash_claims, read_claims
-from siamese.config import PolicySettings, ScoringSettings, TierSettings
+from siamese.config import PolicySettings, TierSettings
+from siamese.decoding import Decoders
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.feedback import keep, read_verdicts
@@ -81,11 +82,11 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
     labels = "".join(f"{n:02d},{'genuine' if n % 2 else 'forged'}\n" for n in range(23))
     (root / "claims.csv").write_text(f"claim_id,label\n{labels}")
     claims = read_claims(root)
-    hashes, _ = hash_claims(claims, root)
+    hashes = hash_claims(claims)
     verifier, store = small_verifier(), tmp_path / "store"
     enrolment = read_enrolment(tmp_path / "enrolled")
-    settings = ScoringSettings(workers=1)
-    known = facts_of(claims, hashes, enrolment, verifier, Stores.of(verifier, store), settings)
+    stores = Stores.of(verifier, store)
+    known = facts_of(claims, hashes, enrolment, verifier, stores, Decoders(workers=1))
     made, left_out = labelled_trials(claims, known, hashes, (1, 2, 3, 5))
     assert [(one.n_references, len(one.kind)) for one in made] == [(n, 21) for n in (1, 2, 3, 5)]
     assert len(set(made[0].writer)) == 12  # two claims of each share their references
@@ -187,7 +188,7 @@ def kept(claims: Path, text: str, folder: Path) -> pd.DataFrame:
     path = claims.parent / "verdicts.csv"
     path.write_text(text)
     found = read_claims(claims)
-    ids, _ = hash_claims(found, claims)
+    ids = hash_claims(found)
     settings = small_verifier().imaging_settings
     return keep(found, ids, read_verdicts(path), settings, folder)
 

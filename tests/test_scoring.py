@@ -16,7 +16,7 @@ from PIL import Image
 
 from siamese import scoring, training
 from siamese.calibration import calibrate
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import fingerprint_claims, hash_claims, read_claims
 from siamese.config import ScoringSettings
 from siamese.decision import decide
 from siamese.enrolment import read_enrolment
@@ -46,12 +46,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scored(root: Path, verifier: Verifier, store: Path) -> pd.DataFrame:
     claims = read_claims(root)
-    hashes, _ = hash_claims(claims, root)
     ledger = Path(tempfile.mkdtemp(dir=store.parent))
     enrolment = read_enrolment(store.parent / "enrolled")
-    batch = Batch(
-        root, hashes, enrolment, store, ledger, "test 1", datetime(2026, 1, 2, tzinfo=UTC)
-    )
+    batch = Batch(root, enrolment, store, ledger, "test 1", datetime(2026, 1, 2, tzinfo=UTC))
     return score_claims(claims, batch, verifier, SETTINGS)
 
 
@@ -210,7 +207,7 @@ def test_a_read_that_failed_is_tried_again(
     root = tmp_path / "claims"
     shutil.copytree(example / "claims", root)
     claims = read_claims(root)
-    hashes, _ = hash_claims(claims, root)
+    hashes = hash_claims(claims)
     picture = root / "C-0001_questioned.png"
     data = picture.read_bytes()
     settings = verifier.imaging_settings
@@ -314,7 +311,7 @@ def test_folders_that_cannot_be_read_at_all(tmp_path: Path) -> None:
 
 def test_fingerprint_follows_content_not_place(example: Path, tmp_path: Path) -> None:
     def fingerprint(root: Path) -> str:
-        return hash_claims(read_claims(root), root)[1]
+        return fingerprint_claims(read_claims(root), root)
 
     here = example / "claims"
     there = tmp_path / "moved"
@@ -339,11 +336,11 @@ def test_shards_do_not_change_decisions(
     example: Path, verifier: Verifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = scored(example / "claims", verifier, tmp_path / "a")
-    monkeypatch.setattr("test_scoring.SETTINGS", ScoringSettings(shard=100, batch=64, workers=2))
+    monkeypatch.setattr("test_scoring.SETTINGS", ScoringSettings(shard=100, workers=2))
     large = scored(example / "claims", verifier, tmp_path / "b")
     assert small["decision"].tolist() == large["decision"].tolist()
     assert np.allclose(small["distance"].dropna(), large["distance"].dropna(), atol=0.02)
     kept = [scoring.Stores.of(verifier, tmp_path / name).vectors for name in "ab"]
-    ids = [hash_claims(read_claims(example / "claims"), example / "claims")[0].values()] * 2
+    ids = [hash_claims(read_claims(example / "claims")).values()] * 2
     sizes = [len(store.get(list(wanted))) for store, wanted in zip(kept, ids, strict=True)]
     assert sizes[0] == sizes[1] > 20

@@ -1,0 +1,112 @@
+"""Processes that make canvases: what a picture does to one of them, it does to no other picture.
+
+A picture that a decoder hangs on, crashes on or runs out of memory on costs the process that has
+it, which is replaced; the picture gets its reason and the others their canvases.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Self, TypeVar
+
+import pebble
+from joblib.externals.loky.backend import get_context
+
+_CHUNK = 32  # pictures that go to a process at a time
+#: Seconds that a picture may take.
+PATIENCE = 60.0
+_MEMORY = 4 * 2**30  # bytes of address space of a process
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Decoders:
+    """A pool of processes, for as long as its ``with`` block; started when first needed.
+
+    Parameters
+    ----------
+    workers : processes; 0: one a core, 1: none, all is done in this process and without a limit.
+    patience : seconds that one picture may take.
+    """
+
+    def __init__(self, workers: int = 0, patience: float = PATIENCE) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self.inside = workers == 1
+        self.patience = patience
+        self._pool: pebble.ProcessPool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+    def map(
+        self, work: Callable[[T], R], things: Sequence[T], failed: Callable[[T, str], R]
+    ) -> Iterator[list[R]]:
+        """Results of ``work`` on each thing, in order, some at a time.
+
+        Parameters
+        ----------
+        work : importable by name; its exceptions are raised here.
+        failed : the result of a thing that took too long or ended its process, and why.
+        """
+        chunks = [things[i : i + _CHUNK] for i in range(0, len(things), _CHUNK)]
+        if self.inside:
+            yield from (_each(work, chunk) for chunk in chunks)
+            return
+        # A few chunks ahead of whoever takes the results: no process waits, and nothing piles up.
+        begun: deque[tuple[Sequence[T], Future[list[R]]]] = deque()
+        for chunk in chunks:
+            begun.append((chunk, self._begin(work, chunk)))
+            if len(begun) > 2 * self.workers:
+                yield self._result(work, failed, *begun.popleft())
+        while begun:
+            yield self._result(work, failed, *begun.popleft())
+
+    def _begin(self, work: Callable[[T], R], chunk: Sequence[T]) -> Future[list[R]]:
+        if self._pool is None:
+            # loky's processes are not forked from this threaded one, and do not import the
+            # user's script again.
+            self._pool = pebble.ProcessPool(
+                self.workers, initializer=_limit_memory, context=get_context("loky")
+            )
+        future: Future[list[R]] = self._pool.schedule(
+            _each, args=[work, chunk], timeout=self.patience
+        )
+        return future
+
+    def _result(
+        self,
+        work: Callable[[T], R],
+        failed: Callable[[T, str], R],
+        chunk: Sequence[T],
+        future: Future[list[R]],
+    ) -> list[R]:
+        try:
+            return future.result()
+        except TimeoutError:
+            reason = f"decoding took over {self.patience:g} s"
+        except pebble.ProcessExpired:
+            reason = "it made the decoder crash"
+        if len(chunk) == 1:
+            return [failed(chunk[0], reason)]
+        # One of these was it: each by itself.
+        parts = (self._result(work, failed, [one], self._begin(work, [one])) for one in chunk)
+        return [result for part in parts for result in part]
+
+
+def _each(work: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
+    return [work(thing) for thing in chunk]
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
