@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,24 +36,23 @@ def explain(
     verifier: Verifier,
     store: Path,
     progress: Progress = lambda done, total: None,
-) -> pd.DataFrame:
-    """An overlay and a difference map of each claim of a decisions table.
+) -> Iterator[pd.DataFrame]:
+    """An overlay and a difference map of each claim of a decisions table, in its order.
 
     Parameters
     ----------
     store : folder of canvases. A claim whose canvases are no longer in it is left out.
 
-    Returns
-    -------
-    Rows of :data:`EXPLANATIONS`.
+    Yields
+    ------
+    Some rows of :data:`EXPLANATIONS` at a time.
     """
     size = verifier.imaging_settings
     store_of_canvases = canvas_store(store, size)
-    made = [EXPLANATIONS.empty_table().to_pandas()]
     for start in range(0, len(decisions), _BATCH):
         part = decisions.iloc[start : start + _BATCH]
         ids = [*part["questioned_id"], *part["closest_reference_id"]]
-        canvases = store_of_canvases.get(ids)[["canvas"]]
+        canvases = store_of_canvases.get(ids, ["canvas"])
         there = part[["questioned_id", "closest_reference_id"]].isin(canvases.index).all(axis=1)
         part = part[there]
         if part.empty:
@@ -62,17 +62,14 @@ def explain(
             for column in ("questioned_id", "closest_reference_id")
         )
         maps = difference_maps(verifier.network, asked, verifier.embed(references))
-        made.append(
-            pd.DataFrame(
-                {
-                    "claim_id": part["claim_id"],
-                    "overlay": [_webp(one) for one in overlay(references, asked)],
-                    "difference": [_webp(one) for one in draw_maps(asked, maps)],
-                }
-            )
+        yield pd.DataFrame(
+            {
+                "claim_id": part["claim_id"],
+                "overlay": [_webp(one) for one in overlay(references, asked)],
+                "difference": [_webp(one) for one in draw_maps(asked, maps)],
+            }
         )
         progress(min(start + _BATCH, len(decisions)), len(decisions))
-    return pd.concat(made, ignore_index=True)
 
 
 def _webp(picture: Colours) -> bytes:

@@ -50,8 +50,10 @@
     counted();
   };
   const counted = () => {
-    $("export").textContent = `Export verdicts (${verdicts.size})`;
-    $("export").disabled = verdicts.size === 0;
+    // Those given in the other parts of a large report are exported there.
+    const given = rows.filter((row) => verdicts.has(row.claim_id)).length;
+    $("export").textContent = `Export verdicts (${given})`;
+    $("export").disabled = given === 0;
   };
 
   // A cell that a spreadsheet would run as a formula is kept as text by a leading quote.

@@ -1,4 +1,6 @@
-"""The claims report: one HTML file that opens offline, for people who decide.
+"""The claims report: an HTML file that opens offline, for people who decide.
+
+Past some thousand claims it is in several files, each of them whole, those for review first.
 
 All text goes into the page as data and is shown with ``textContent``; a Content-Security-
 Policy with the script's own hash lets nothing else run. Nothing is fetched.
@@ -16,13 +18,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from siamese.decoding import Decoders
 from siamese.drift import Shift, usual_references
 from siamese.evaluation import policy_figures
 from siamese.figures import claims_histogram_svg, det_svg
 from siamese.files import write_text
 from siamese.metrics import Estimate
+from siamese.preparing import Progress
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.thumbnails import Thumbnails
 from siamese.tiers import Tiers
@@ -30,6 +35,9 @@ from siamese.verifier import Verifier
 
 #: Up to this many claims the pictures are inside the page; past it, in a folder beside it.
 _EMBEDDED_CLAIMS = 300
+#: Claims of one file.
+_PART = 5000
+_ORDER = ("review", "unusable", "reject", "accept")
 #: Columns of the decisions that each row of the page has; the others are the same for all.
 _SHOWN = (
     "claim_id", "decision", "reason", "reason_detail", "distance", "p_genuine", "log10_lr",
@@ -42,19 +50,27 @@ _SHOWN = (
 class Findings:
     """What is shown besides the decisions.
 
-    explanations : rows of :data:`siamese.explaining.EXPLANATIONS`. shifts : of the batch
-    against the calibration data. enrolled : pictures of enrolled references, by image id.
-    provenance : for the header; model, claims fingerprint, code version and date.
+    explanations : Parquet file of :data:`siamese.explaining.EXPLANATIONS`, in the decisions'
+    order. shifts : of the batch against the calibration data. enrolled : pictures of enrolled
+    references, by image id. provenance : for the header; model, claims fingerprint, code version
+    and date.
     """
 
-    explanations: pd.DataFrame
+    explanations: Path
     shifts: Sequence[Shift]
     provenance: Mapping[str, Any]
     enrolled: Mapping[str, Path] = field(default_factory=dict)
 
 
 def write_report(
-    decisions: pd.DataFrame, claims_root: Path, verifier: Verifier, findings: Findings, folder: Path
+    decisions: pd.DataFrame,
+    claims_root: Path,
+    verifier: Verifier,
+    findings: Findings,
+    folder: Path,
+    *,
+    workers: int = 0,
+    progress: Progress = lambda done, total: None,
 ) -> Path:
     """Render ``report.html`` into a folder, with ``thumbnails/`` where there are many claims.
 
@@ -63,6 +79,7 @@ def write_report(
     decisions : a decisions table; further columns are shown too.
     claims_root : where the table's paths start.
     verifier : under the policy that was decided by.
+    workers : see :class:`siamese.decoding.Decoders`.
     """
     beside = None if len(decisions) <= _EMBEDDED_CLAIMS else folder / "thumbnails"
     thumbnails = Thumbnails(claims_root, verifier.imaging_settings, findings.enrolled, beside)
@@ -72,47 +89,78 @@ def write_report(
     )
     script = environment.loader.get_source(environment, "report.js")[0]  # type: ignore[union-attr]
     usual = usual_references(decisions)
-    page = environment.get_template("report.html").render(
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_as_script_data(
-            {
-                "rows": _rows(decisions, further, findings, thumbnails),
+    template = environment.get_template("report.html").render
+    same = {
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "totals": {name: int((decisions["decision"] == name).sum()) for name in DECISIONS},
+        "total": len(decisions),
+        "facts": _facts(verifier, findings.provenance),
+        "expected": _expected(verifier),
+        "shifts": findings.shifts,
+        "usual": usual,
+        "histogram": _histogram(decisions, verifier, usual),
+        "det": _det(verifier, usual),
+    }
+    ordered = decisions
+    if len(decisions) > _PART:
+        rank = decisions["decision"].map(_ORDER.index)
+        ordered = decisions.iloc[rank.argsort(kind="stable")]
+    starts = range(0, max(len(ordered), 1), _PART)
+    parts = ["report.html", *(f"report-{number}.html" for number in range(2, len(starts) + 1))]
+    drawn = _Explanations(findings.explanations)
+    with Decoders(workers) as decoders:
+        for name, start in zip(parts, starts, strict=True):
+            some = ordered.iloc[start : start + _PART]
+            data = {
+                "rows": _rows(some, further, drawn, thumbnails, decoders),
                 "further": further,
-                "batch": {name: str(value) for name, value in findings.provenance.items()},
+                "batch": {key: str(value) for key, value in findings.provenance.items()},
             }
-        ),
-        totals={name: int((decisions["decision"] == name).sum()) for name in DECISIONS},
-        total=len(decisions),
-        facts=_facts(verifier, findings.provenance),
-        expected=_expected(verifier),
-        shifts=findings.shifts,
-        usual=usual,
-        histogram=_histogram(decisions, verifier, usual),
-        det=_det(verifier, usual),
-    )
-    path = folder / "report.html"
-    write_text(path, page)
-    return path
+            page = template(data=_as_script_data(data), parts=parts, part=name, **same)
+            write_text(folder / name, page)
+            progress(start + len(some), len(decisions))
+    return folder / parts[0]
+
+
+class _Explanations:
+    """Pictures of claims that are asked for in the order of the file, which is read once."""
+
+    def __init__(self, path: Path) -> None:
+        batches = pq.ParquetFile(path).iter_batches(batch_size=64)
+        self._rows = (row for batch in batches for row in batch.to_pylist())
+        self._next = next(self._rows, None)
+
+    def of(self, claim_id: str) -> dict[str, Any] | None:
+        found = self._next
+        if found is None or found["claim_id"] != claim_id:
+            return None
+        self._next = next(self._rows, None)
+        return found
 
 
 def _rows(
-    decisions: pd.DataFrame, further: Sequence[str], findings: Findings, thumbnails: Thumbnails
+    decisions: pd.DataFrame,
+    further: Sequence[str],
+    drawn: _Explanations,
+    thumbnails: Thumbnails,
+    decoders: Decoders,
 ) -> list[dict[str, Any]]:
-    drawn = findings.explanations.set_index("claim_id")
+    columns = (("questioned", "questioned_id"), ("closest_reference", "closest_reference_id"))
+    pictures = thumbnails.make(
+        (one for pair in columns for one in zip(*(decisions[name] for name in pair), strict=True)),
+        decoders,
+    )
     rows = []
     for record in decisions.to_dict("records"):
         row = {name: None if _absent(record[name]) else record[name] for name in _SHOWN}
         # Under a name of their own: a manifest's column cannot pass for one of the page's.
         row["further"] = [record[name] for name in further]
-        row["questioned_picture"] = thumbnails.of(record["questioned"], record["questioned_id"])
-        row["reference_picture"] = thumbnails.of(
-            record["closest_reference"], record["closest_reference_id"]
-        )
-        if record["claim_id"] in drawn.index:
-            pictures = drawn.loc[record["claim_id"]]
-            row["overlay"] = thumbnails.keep(pictures["overlay"])
-            row["difference"] = thumbnails.keep(pictures["difference"])
+        for title, (name, image_id) in zip(("questioned", "reference"), columns, strict=True):
+            row[f"{title}_picture"] = pictures.get((record[name], record[image_id]), "")
+        if explained := drawn.of(record["claim_id"]):
+            row["overlay"] = thumbnails.keep(explained["overlay"])
+            row["difference"] = thumbnails.keep(explained["difference"])
         rows.append(row)
     return rows
 

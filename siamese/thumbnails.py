@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from siamese import imaging
 from siamese.config import ImagingSettings
+from siamese.decoding import Decoders
 from siamese.files import replace_file, sha256_of
 from siamese.pictures import parse_page
 from siamese.scoring import ENROLLED
 
 _SIZE = (300, 120)
+
+#: What the decisions call a picture, and its image id.
+Named = tuple[str, str]
 
 
 class Thumbnails:
@@ -36,15 +41,14 @@ class Thumbnails:
         folder: Path | None,
     ) -> None:
         self.root, self.settings, self.enrolled, self.folder = root, settings, enrolled, folder
-        self.made: dict[tuple[str, str], str] = {}
 
-    def of(self, name: str | None, image_id: str | None) -> str:
-        """URL of the thumbnail of a file, or of an enrolled reference; empty when there is none."""
-        if not name or not image_id:
-            return ""
-        if (name, image_id) not in self.made:
-            self.made[name, image_id] = self._make(name, image_id)
-        return self.made[name, image_id]
+    def make(self, named: Iterable[Named], decoders: Decoders) -> dict[Named, str]:
+        """URLs of the thumbnails of files and of enrolled references; empty where there is none."""
+        todo = [one for one in dict.fromkeys(named) if all(one)]
+        work = partial(_small, settings=self.settings)
+        places = [self._place(*one) for one in todo]
+        made = (data for part in decoders.map(work, places, _nothing) for data in part)
+        return {one: self.keep(data) for one, data in zip(todo, made, strict=True)}
 
     def keep(self, data: bytes) -> str:
         """URL of a WebP picture, empty for none."""
@@ -58,20 +62,26 @@ class Thumbnails:
                 handle.write(data)
         return f"{self.folder.name}/{name}"
 
-    def _make(self, name: str, image_id: str) -> str:
+    def _place(self, name: str, image_id: str) -> tuple[Path, int]:
+        """File and page."""
         text, page = parse_page(name)
-        path = self.root / text
         if name.startswith(ENROLLED):
-            path, page = self.enrolled.get(image_id, path), 1
-        try:
-            data = path.read_bytes()
-            return self._small(imaging.decode(data, self.settings, page))
-        except (OSError, ValueError):  # an ImageRefused is a ValueError
-            return ""
+            return self.enrolled.get(image_id, self.root / text), 1
+        return self.root / text, page
 
-    def _small(self, grey: imaging.Grey) -> str:
-        picture = Image.fromarray(grey)
-        picture.thumbnail(_SIZE)
-        out = io.BytesIO()
-        picture.save(out, "WEBP", quality=60)
-        return self.keep(out.getvalue())
+
+def _small(place: tuple[Path, int], settings: ImagingSettings) -> bytes:
+    try:
+        data = place[0].read_bytes()
+        picture = Image.fromarray(imaging.decode(data, settings, place[1]))
+    except (OSError, ValueError, MemoryError):  # an ImageRefused is a ValueError
+        return b""
+    picture.thumbnail(_SIZE)
+    out = io.BytesIO()
+    picture.save(out, "WEBP", quality=60)
+    return out.getvalue()
+
+
+def _nothing(place: tuple[Path, int], reason: str) -> bytes:
+    del place, reason
+    return b""

@@ -18,13 +18,17 @@ def explain(work: Work, settings: Settings, model: Output, scored: Output) -> st
     """``explanations.parquet``: an overlay and a difference map of each claim for review."""
     decisions = CLAIM_DECISIONS.read(scored / "decisions.parquet")
     reviewed = decisions[decisions["decision"] == "review"]
-    made = explaining.explain(
-        reviewed,
-        Verifier.load(model.path),
-        settings.data_dir.resolve() / "store",
-        work.progress("Reviews explained"),
-    )
-    table = pa.Table.from_pandas(made, schema=explaining.EXPLANATIONS, preserve_index=False)
-    with replace_file(work.into / "explanations.parquet") as handle:
-        pq.write_table(table, handle)
-    return f"## Explained\n\n{len(made):,} of {len(reviewed):,} reviewed claims.\n"
+    schema, count = explaining.EXPLANATIONS, 0
+    with (
+        replace_file(work.into / "explanations.parquet") as handle,
+        pq.ParquetWriter(handle, schema) as writer,
+    ):
+        for made in explaining.explain(
+            reviewed,
+            Verifier.load(model.path),
+            settings.data_dir.resolve() / "store",
+            work.progress("Reviews explained"),
+        ):
+            writer.write_table(pa.Table.from_pandas(made, schema=schema, preserve_index=False))
+            count += len(made)
+    return f"## Explained\n\n{count:,} of {len(reviewed):,} reviewed claims.\n"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from siamese import report as reporting
 from siamese.config import Settings
 from siamese.drift import Shift
@@ -33,7 +31,7 @@ def report(
     decisions = CLAIM_DECISIONS.read(scored / "decisions.parquet")
     verifier = Verifier.load(model.path).under(settings.policy)
     findings = reporting.Findings(
-        explanations=pq.read_table(explained / "explanations.parquet").to_pandas(),
+        explanations=explained / "explanations.parquet",
         shifts=[Shift(**one) for one in read_json(drifted / "drift.json")],
         enrolled=enrolment_of(settings).files,
         provenance={
@@ -49,5 +47,7 @@ def report(
         verifier,
         findings,
         work.into,
+        workers=settings.scoring.workers,
+        progress=work.progress("Claims in the report"),
     )
     return f"## Report\n\n`{path.name}` shows {len(decisions):,} claims.\n"
