@@ -21,21 +21,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from siamese.files import fingerprint, shown, unguarded
+from siamese.files import fingerprint, shown
 from siamese.pictures import (
+    Folder,
     ManifestError,
     Picture,
-    below,
-    expand,
     find_manifest,
     folder_of,
     hash_pictures,
-    inside,
     is_folder,
     is_there,
     need_pdf_reader,
     read_manifest,
 )
+from siamese.spreadsheets import unguarded
 from siamese.tables import CLAIM_DECISIONS
 
 #: Writers by name, with the ids of their enrolled references.
@@ -148,7 +147,7 @@ def fingerprint_claims(claims: Sequence[Claim], root: Path) -> str:
     ----------
     root : where the names of pictures start.
     """
-    digest = hashlib.sha256()
+    digest, root = hashlib.sha256(), root.resolve()
     for start in range(0, len(claims), _AT_ONCE):
         some = claims[start : start + _AT_ONCE]
         ids = hash_claims(some)
@@ -169,17 +168,18 @@ def _from_folders(root: Path) -> Claims:
     names = sorted(path.name for path in root.iterdir() if path.is_dir())
 
     def make(start: int, stop: int) -> list[Claim]:
+        within = Folder(root)
         return [
-            _checked(shown(name), *_pictures_of(root, root / name), {}, {})
+            _checked(shown(name), *_pictures_of(within, root / name), {}, {})
             for name in names[start:stop]
         ]
 
     return Claims(len(names), make)
 
 
-def _pictures_of(root: Path, folder: Path) -> tuple[list[Picture], list[Picture]]:
+def _pictures_of(within: Folder, folder: Path) -> tuple[list[Picture], list[Picture]]:
     """Questioned and reference pictures of a claim's own folder."""
-    pictures = below(root, folder)
+    pictures = within.below(folder)
     questioned, references = (
         [p for p in pictures if p.path.stem.lower().startswith(word)]
         for word in ("questioned", "reference")
@@ -215,10 +215,10 @@ def _named(table: pd.DataFrame, root: Path, enrolled: Enrolled) -> Claims:
         begin, end = int(first[start]), int(ends[stop - 1])
         part = table.iloc[begin:end]
         cells = {str(name): part[name].tolist() for name in part.columns}
-        made = []
+        within, made = Folder(root), []
         for a, b in zip(first[start:stop] - begin, ends[start:stop] - begin, strict=True):
             rows = {name: values[a:b] for name, values in cells.items()}
-            made.append(_claim(rows["claim_id"][0], rows, root, enrolled))
+            made.append(_claim(rows["claim_id"][0], rows, within, enrolled))
         return made
 
     return Claims(len(first), make)
@@ -233,8 +233,10 @@ def _merged(named: Claims, others: list[Claim]) -> Claims:
 def _with_our_columns(table: pd.DataFrame, manifest: Path, root: Path) -> pd.DataFrame:
     """The table with all of our columns, those that folders or enrolment stand in for empty."""
     missing = [name for name in _OURS if name not in table.columns]
-    stand_in = "claim_id" in table.columns and any(
-        is_folder(root / name) for name in table["claim_id"].str.strip() if _plain(name)
+    stand_in = (
+        missing
+        and "claim_id" in table.columns
+        and any(is_folder(root / name) for name in table["claim_id"].str.strip() if _plain(name))
     )
     if "writer_id" in table.columns and missing == ["reference"]:
         stand_in = True
@@ -252,22 +254,22 @@ def _plain(name: str) -> bool:
     return bool(name) and name not in (".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
-def _claim(name: str, rows: Mapping[str, list[str]], root: Path, enrolled: Enrolled) -> Claim:
+def _claim(name: str, rows: Mapping[str, list[str]], within: Folder, enrolled: Enrolled) -> Claim:
     # Rows that differ keep all that they say: two amounts are no number, two labels no label.
     further = {
         column: "; ".join(filter(None, dict.fromkeys(value.strip() for value in values)))
         for column, values in rows.items()
         if column not in _OURS
     }
-    asked = [inside(root, text) for text in dict.fromkeys(rows["questioned"]) if text]
-    references = [p for text in rows["reference"] if text for p in expand(root, text)]
+    asked = [within.picture(text) for text in dict.fromkeys(rows["questioned"]) if text]
+    references = [p for text in rows["reference"] if text for p in within.expand(text)]
     if name.startswith(_NO_ID):
         return Claim(name, None, (), "claim_without_id", "The claim_id is empty.", further)
     if None in asked or None in references:
         detail = "A path is not valid or leaves the claims folder."
         return Claim(name, None, (), "path_outside", detail, further)
-    if (not asked or not references) and _plain(name) and is_folder(root / name):
-        own_asked, own_references = _pictures_of(root, root / name)
+    if (not asked or not references) and _plain(name) and is_folder(within.root / name):
+        own_asked, own_references = _pictures_of(within, within.root / name)
         asked, references = asked or [*own_asked], references or [*own_references]
     return _checked(
         name,
@@ -285,13 +287,15 @@ def _unnamed(root: Path, claims: Claims, table: pd.DataFrame) -> list[Claim]:
     if folders:
         named = set(table["claim_id"])
         folders = [folder for folder in folders if folder.name not in named]
-    if not folders:
+    within = Folder(root)
+    left = [(folder, *_pictures_of(within, folder)) for folder in folders]
+    left = [one for one in left if one[1]]
+    if not left:  # so that not all claims are made for nothing
         return []
     used = {picture for claim in claims for picture in claim.pictures}
     found = []
-    for folder in folders:
-        questioned, references = _pictures_of(root, folder)
-        if questioned and not used & {*questioned, *references}:
+    for folder, questioned, references in left:
+        if not used & {*questioned, *references}:
             made = _checked(shown(folder.name), questioned, references, further, {})
             notice = "The manifest does not name this claim; its folder was read."
             found.append(replace(made, detail=" ".join(filter(None, (made.detail, notice)))))

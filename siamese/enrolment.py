@@ -17,11 +17,10 @@ from siamese.config import ImagingSettings
 from siamese.files import shown
 from siamese.imaging import USABLE, ImageRefused
 from siamese.pictures import (
+    Folder,
     ManifestError,
     Picture,
-    below,
     copy_picture,
-    expand,
     find_manifest,
     folder_of,
     hash_pictures,
@@ -125,21 +124,22 @@ def read_references(root: Path) -> list[Reference]:
 
 
 def _from_folders(root: Path) -> list[Reference]:
+    within = Folder(root)
     return [
         Reference(shown(folder.name), picture.name(root), picture)
         for folder in sorted(path for path in root.iterdir() if path.is_dir())
-        for picture in below(root, folder)
+        for picture in within.below(folder)
     ]
 
 
 def _from_manifest(manifest: Path, root: Path) -> list[Reference]:
     table = read_manifest(manifest, required=("writer_id", "reference"))
-    found = []
+    within, found = Folder(root), []
     for writer, text in zip(
         table["writer_id"].str.strip(), table["reference"].str.strip(), strict=True
     ):
         # An empty cell is no picture; it is not the whole folder.
-        pictures = expand(root, text) if text not in ("", ".") else []
+        pictures = within.expand(text) if text not in ("", ".") else []
         for picture in pictures or [None]:
             found.append(Reference(writer, picture.name(root) if picture else text, picture))
     return found

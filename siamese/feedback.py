@@ -19,8 +19,9 @@ from scipy.sparse.csgraph import connected_components
 from siamese import imaging
 from siamese.claims import Claim
 from siamese.config import ImagingSettings
-from siamese.files import fingerprint, people_csv, unguarded, write_text
+from siamese.files import fingerprint, write_text
 from siamese.pictures import ManifestError, Picture, copy_picture, read_manifest
+from siamese.spreadsheets import people_csv, unguarded
 
 LABELS = ("genuine", "forged")
 _PICTURES = "pictures"

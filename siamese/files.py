@@ -7,15 +7,12 @@ import hashlib
 import importlib.util
 import json
 import os
-import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
-
-import pandas as pd
 
 _PROJECT = ("siamese", "tasks")
 
@@ -111,44 +108,6 @@ def write_json(path: Path, value: Any) -> None:
 def shown(name: str) -> str:
     """A file's name as text that can be written: bytes that are not UTF-8 as escapes."""
     return name.encode(errors="backslashreplace").decode()
-
-
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-
-
-def people_csv(frame: pd.DataFrame, header: bool = True) -> str:
-    """A table as CSV that people open in a spreadsheet: no text in it runs as a formula.
-
-    Text that would gets a quote before it, unless it is a plain number.
-
-    >>> people_csv(pd.DataFrame({"a": ["=1+1", "-5.0", "x"]})).split()
-    ['a', "'=1+1", '-5.0', 'x']
-    """
-    safe = frame.copy()
-    safe.columns = safe.columns.map(_no_formula)
-    for place, dtype in enumerate(safe.dtypes):
-        if not pd.api.types.is_numeric_dtype(dtype):
-            safe.isetitem(place, safe.iloc[:, place].map(_no_formula))
-    return safe.to_csv(index=False, header=header)
-
-
-def unguarded(text: str) -> str:
-    """Text from a CSV for people, without the quote that :func:`people_csv` may have put there.
-
-    >>> unguarded("'=1"), unguarded("'x"), unguarded("=1")
-    ('=1', "'x", '=1')
-    """
-    return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text
-
-
-def _no_formula(value: object) -> object:
-    if not isinstance(value, str) or not _FORMULA.match(value):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
 
 
 def read_json(path: Path) -> Any:

@@ -145,6 +145,9 @@ def decode(data: bytes, settings: ImagingSettings, page: int = 1) -> Grey:
             return _to_grey(ImageOps.exif_transpose(image))
     except ImageRefused:
         raise
+    except MemoryError as error:
+        told = "Decoding the picture takes more memory than there is for it."
+        raise ImageRefused("too_large", told) from error
     except Image.DecompressionBombError as error:
         raise ImageRefused("too_large", f"Decoding was refused: {error}") from error
     # Pillow's decoders raise nearly any exception on hostile bytes; each is one bad picture.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ import pandas as pd
 from PIL import Image
 
 from siamese import imaging
+from siamese.canvases import page_id
 from siamese.config import ImagingSettings
 from siamese.errors import InputError
 from siamese.files import replace_file, sha256_of, sha256_of_file, shown
-from siamese.preparing import page_id
 from siamese.sources.listing import PICTURES
 
 #: Files that hold signatures: pictures, and the pages of PDF files.
@@ -35,8 +36,8 @@ class Picture:
     page: int = 1
 
     def name(self, root: Path) -> str:
-        """As a manifest in ``root`` names it."""
-        relative = shown(str(self.path.relative_to(root.resolve())))
+        """As a manifest in ``root``, with all links followed, names it."""
+        relative = shown(str(self.path.relative_to(root)))
         return relative if self.page == 1 else f"{relative}#page={self.page}"
 
 
@@ -52,14 +53,43 @@ def parse_page(name: str) -> tuple[str, int]:
     return name, 1
 
 
-def inside(root: Path, name: str | Path) -> Picture | None:
-    """The picture, with links followed, when its path can be one and stays within the folder."""
-    text, page = parse_page(str(name))
-    try:
-        path = (root / text).resolve()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
-        return None
-    return Picture(path, page) if path.is_relative_to(root.resolve()) else None
+class Folder:
+    """A folder that no name in it may lead out of, whatever links there are in it.
+
+    Where its folders really are is looked up once; an object of this class is not to outlive
+    the reading of a manifest.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+        self._real: dict[str, str] = {}
+
+    def picture(self, name: str) -> Picture | None:
+        """The picture, with links followed, when its path can be one and stays within."""
+        text, page = parse_page(name)
+        folder, file = os.path.split(os.path.join(self.root, text))  # noqa: PTH118
+        try:
+            if folder not in self._real:
+                self._real[folder] = os.path.realpath(folder)
+            path = f"{self._real[folder]}/{file}"
+            if file in ("", "..", ".") or os.path.islink(path):  # noqa: PTH114
+                path = os.path.realpath(path)
+        except (OSError, ValueError):  # too long, a NUL in it
+            return None
+        return Picture(Path(path), page) if f"{path}/".startswith(f"{self.root}/") else None
+
+    def expand(self, name: str) -> list[Picture | None]:
+        """The picture itself or, of a folder, those in it; None for what leaves the root."""
+        picture = self.picture(name)
+        if picture is None or picture.path.suffix.lower() in SCANS or not is_folder(picture.path):
+            return [picture]
+        within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
+        return [self.picture(str(path)) for path in within]
+
+    def below(self, folder: Path) -> list[Picture]:
+        """All pictures in a folder and its folders; links that leave are not among them."""
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
+        return [picture for path in paths if (picture := self.picture(str(path)))]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -115,21 +145,6 @@ def copy_picture(picture: Picture, settings: ImagingSettings, folder: Path) -> s
         with replace_file(folder / name) as handle:
             handle.write(data)
     return name
-
-
-def expand(root: Path, name: str) -> list[Picture | None]:
-    """The picture itself or, of a folder, those in it; None for what leaves the root."""
-    picture = inside(root, name)
-    if picture is None or not is_folder(picture.path):
-        return [picture]
-    within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
-    return [inside(root, path) for path in within]
-
-
-def below(root: Path, folder: Path) -> list[Picture]:
-    """All pictures in a folder and its folders; links that leave the root are not among them."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
-    return [picture for path in paths if (picture := inside(root, path))]
 
 
 def is_there(picture: Picture) -> bool:

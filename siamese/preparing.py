@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from siamese import config, copies, imaging
+from siamese.canvases import File, prepare_file, refused_file
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
 from siamese.errors import InputError
-from siamese.files import code_version, fingerprint, sha256_of
+from siamese.files import code_version, fingerprint
 from siamese.store import CANVAS_SCHEMA, ContentStore, stack_canvases
 
 _KEPT_AT = 512  # pictures that are made before they are put into the store
@@ -23,18 +24,11 @@ _KEPT_AT = 512  # pictures that are made before they are put into the store
 FACTS = tuple(name for name in CANVAS_SCHEMA.names if name not in ("image_id", "canvas"))
 
 Progress = Callable[[int, int], None]
-File = tuple[str, Path] | tuple[str, Path, int]
-Row = tuple[str, bytes, int, int, float, str, str, str]
 
 
 def imaging_fingerprint(settings: ImagingSettings) -> str:
     """Names a way of making canvases: its settings and the code that does it."""
     return fingerprint(settings.model_dump(), code_version(copies, (config,)))
-
-
-def page_id(file_id: str, page: int) -> str:
-    """The image id of a page: the file's own sha256 for the first, another for each other."""
-    return file_id if page == 1 else sha256_of(f"{file_id}#page={page}".encode())
 
 
 def canvas_store(folder: Path, settings: ImagingSettings) -> ContentStore:
@@ -72,7 +66,7 @@ def prepare_files(
     made, waiting, done = [known], [], 0
     with Decoders(workers) if decoders is None else nullcontext(decoders) as pool:
         for results in pool.map(
-            partial(_prepare_file, settings=settings), todo, partial(_failed, settings=settings)
+            partial(prepare_file, settings=settings), todo, partial(refused_file, settings=settings)
         ):
             waiting += results
             done += len(results)
@@ -116,45 +110,3 @@ def stored_canvases(
     """Canvases (N, height, width) in the order of the ids, all of them in the store."""
     rows = store.get(image_ids, ["canvas"])
     return stack_canvases(rows.loc[list(image_ids)], settings.height, settings.width)
-
-
-def _prepare_file(file: File, settings: ImagingSettings) -> tuple[Row, bool]:
-    """The row, and whether it follows from the content alone and so may be kept."""
-    image_id, path, page = file if len(file) == 3 else (*file, 1)
-    lasting = False
-    try:
-        if path.stat().st_size > settings.max_bytes:
-            canvas = imaging.refused_canvas(
-                "too_large", f"The file is over {settings.max_bytes:,} bytes.", settings
-            )
-        elif page_id(sha256_of(data := path.read_bytes()), page) != image_id:
-            canvas = imaging.refused_canvas(
-                "unreadable", "The file changed while it was read; run again.", settings
-            )
-        else:
-            canvas, lasting = imaging.prepare(data, settings, page), True
-    except OSError as error:
-        reason = f"The file could not be read ({error.strerror or error})."
-        canvas = imaging.refused_canvas("unreadable", reason, settings)
-    except MemoryError:
-        reason = "Decoding the picture took more memory than a decoder may have."
-        canvas = imaging.refused_canvas("too_large", reason, settings)
-    return _row(image_id, canvas), lasting
-
-
-def _failed(file: File, reason: str, settings: ImagingSettings) -> tuple[Row, bool]:
-    told = f"The file could not be decoded ({reason})."
-    return _row(file[0], imaging.refused_canvas("unreadable", told, settings)), False
-
-
-def _row(image_id: str, canvas: imaging.Canvas) -> Row:
-    return (
-        image_id,
-        np.ascontiguousarray(canvas.pixels).tobytes(),
-        canvas.width,
-        canvas.height,
-        canvas.ink_fraction,
-        canvas.quality,
-        canvas.detail,
-        copies.perceptual_hash(canvas.pixels) if canvas.usable else "",
-    )

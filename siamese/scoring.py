@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from siamese.canvases import File
 from siamese.claims import Claim, claim_fingerprint, hash_claims
 from siamese.config import ScoringSettings
 from siamese.decision import Comparison, copies_of, decide
@@ -21,7 +23,7 @@ from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
 from siamese.imaging import USABLE
 from siamese.pictures import Picture
-from siamese.preparing import File, Progress, canvas_store, prepare_files, stored_canvases
+from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
 from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS, TableError
 from siamese.tiers import Tiers
@@ -85,22 +87,39 @@ def score_shards(
     Decisions tables, one row a claim in the order given, with further columns at the end.
     """
     tiers = Tiers.of(verifier)
-    stores = Stores.of(verifier, batch.store)
+    # One for each of two threads.
+    stores, ahead = (Stores.of(verifier, batch.store) for _ in range(2))
     names = batch.enrolment.names
-    with Decoders(settings.workers) as decoders:
-        for number, start in enumerate(range(0, len(claims), settings.shard)):
-            shard = claims[start : start + settings.shard]
-            ids = hash_claims(shard)
-            name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in shard])
-            entry = batch.ledger / f"{number:06d}-{name}.parquet"
-            table = _read_whole(entry)
+    batch = replace(batch, root=batch.root.resolve())
+    size, step = verifier.imaging_settings, settings.shard
+
+    def prepared(start: int) -> _Shard:
+        some = claims[start : start + step]
+        ids = hash_claims(some)
+        name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
+        entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
+        table, facts = _read_whole(entry), pd.DataFrame()
+        if table is None:
+            files = files_of(some, ids, batch.enrolment)
+            facts = prepare_files(files, size, ahead.canvases, decoders=decoders)
+        return _Shard(some, ids, entry, table, facts)
+
+    with Decoders(settings.workers) as decoders, ThreadPoolExecutor(1) as thread:
+        # Pictures of the next shard are decoded while the network is at work on this one.
+        coming = thread.submit(prepared, 0)
+        for start in range(0, len(claims), step):
+            shard = coming.result()
+            coming = thread.submit(prepared, start + step)
+            table = shard.table
             if table is None:
-                known = _by_id(facts_of(shard, ids, batch.enrolment, verifier, stores, decoders))
-                rows = [_decided(claim, known, ids, batch, tiers, names) for claim in shard]
-                CLAIM_DECISIONS.write(pd.DataFrame(rows), entry, {})
-                table = CLAIM_DECISIONS.read(entry)
+                known = _by_id(with_vectors(shard.facts, verifier, stores))
+                rows = [
+                    _decided(claim, known, shard.ids, batch, tiers, names) for claim in shard.claims
+                ]
+                CLAIM_DECISIONS.write(pd.DataFrame(rows), shard.entry, {})
+                table = CLAIM_DECISIONS.read(shard.entry)
             yield table
-            progress(start + len(shard), len(claims))
+            progress(start + len(shard.claims), len(claims))
 
 
 def score_claims(
@@ -118,25 +137,30 @@ def _read_whole(entry: Path) -> pd.DataFrame | None:
         return None
 
 
-def facts_of(
-    claims: Sequence[Claim],
-    hashes: Mapping[Picture, str],
-    enrolment: Enrolment,
-    verifier: Verifier,
-    stores: Stores,
-    decoders: Decoders,
-) -> pd.DataFrame:
-    """Quality, hash and vector of each picture and enrolled reference of some claims.
-
-    Indexed by image id; ``embedding`` is missing where the quality is not usable.
-    """
+def files_of(
+    claims: Sequence[Claim], ids: Mapping[Picture, str], enrolment: Enrolment
+) -> list[File]:
+    """The file of each picture and enrolled reference of some claims, once."""
     kept = enrolment.files
     files: dict[str, File] = {
         image_id: (image_id, kept[image_id]) for claim in claims for image_id in claim.enrolled
     }
-    files |= {hashes[p]: (hashes[p], p.path, p.page) for claim in claims for p in claim.pictures}
+    files |= {ids[p]: (ids[p], p.path, p.page) for claim in claims for p in claim.pictures}
+    return list(files.values())
+
+
+def with_vectors(facts: pd.DataFrame, verifier: Verifier, stores: Stores) -> pd.DataFrame:
+    """Facts of pictures, joined with their vectors, which are made where there are none.
+
+    Parameters
+    ----------
+    facts : as :func:`siamese.preparing.prepare_files` gives them.
+
+    Returns
+    -------
+    The same with ``embedding``, which is missing where the quality is not usable.
+    """
     size = verifier.imaging_settings
-    facts = prepare_files(list(files.values()), size, stores.canvases, decoders=decoders)
     good = facts.index[facts["quality"].isin(USABLE)]
     known = stores.vectors.get(good.tolist())
     todo = good[~good.isin(known.index)].tolist()
@@ -148,6 +172,16 @@ def facts_of(
         stores.vectors.put(rows)
         made.append(rows.set_index("image_id"))
     return facts.join(pd.concat(made))
+
+
+class _Shard(NamedTuple):
+    """Claims, the ids of their pictures, and either their decisions or what these follow from."""
+
+    claims: Sequence[Claim]
+    ids: Mapping[Picture, str]
+    entry: Path
+    table: pd.DataFrame | None
+    facts: pd.DataFrame
 
 
 class _Fact(NamedTuple):

@@ -11,11 +11,11 @@ import mlflow
 from siamese import recalibration
 from siamese.claims import hash_claims, read_claims
 from siamese.config import Settings
-from siamese.decoding import Decoders
 from siamese.files import read_json, write_json
 from siamese.metrics import Estimate
+from siamese.preparing import prepare_files
 from siamese.record import stored_facts
-from siamese.scoring import Stores, facts_of
+from siamese.scoring import Stores, files_of, with_vectors
 from siamese.trials import Trials
 from siamese.verifier import Verifier
 from tasks import tracking
@@ -40,8 +40,13 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     hashes = hash_claims(claims)
     store = settings.data_dir.resolve() / "store"
     stores = Stores.of(verifier, store)
-    with Decoders(settings.scoring.workers) as decoders:
-        known = facts_of(claims, hashes, enrolment, verifier, stores, decoders)
+    facts = prepare_files(
+        files_of(claims, hashes, enrolment),
+        verifier.imaging_settings,
+        stores.canvases,
+        workers=settings.scoring.workers,
+    )
+    known = with_vectors(facts, verifier, stores)
     trials, left_out = recalibration.labelled_trials(claims, known, hashes, REFERENCES)
     asked = {i: w for one in trials[:1] for i, w in zip(one.questioned, one.writer, strict=True)}
     pictures = stored_facts(stores.canvases, verifier.imaging_settings, asked)

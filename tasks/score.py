@@ -13,8 +13,9 @@ import pandas as pd
 from siamese import claims, scoring
 from siamese.config import Settings
 from siamese.enrolment import Enrolment, enrolment_folder, read_enrolment
-from siamese.files import people_csv, replace_file, write_json, write_text
+from siamese.files import replace_file, write_json, write_text
 from siamese.pictures import folder_of
+from siamese.spreadsheets import people_csv
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.verifier import Verifier
 from tasks.stage import Output, Work, stage

@@ -12,9 +12,9 @@ from example_verifier import small_verifier
 from test_scoring import scored, write_manifest
 
 from siamese.claims import fingerprint_claims, read_claims
-from siamese.files import people_csv
 from siamese.pictures import ManifestError
 from siamese.sources import synthetic
+from siamese.spreadsheets import people_csv
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from siamese import handwriting
 from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import hash_claims, read_claims
 from siamese.config import PolicySettings, TierSettings
-from siamese.decoding import Decoders
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.feedback import keep, read_verdicts
 from siamese.pictures import ManifestError
+from siamese.preparing import prepare_files
 from siamese.recalibration import label_of, labelled_trials, recalibrate
 from siamese.record import Record
-from siamese.scoring import Stores, facts_of
+from siamese.scoring import Stores, files_of, with_vectors
 from siamese.sources import manifest as training_manifest
 from siamese.tiers import Tiers
 from siamese.trials import Trials
@@ -86,7 +86,9 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
     verifier, store = small_verifier(), tmp_path / "store"
     enrolment = read_enrolment(tmp_path / "enrolled")
     stores = Stores.of(verifier, store)
-    known = facts_of(claims, hashes, enrolment, verifier, stores, Decoders(workers=1))
+    files = files_of(claims, hashes, enrolment)
+    facts = prepare_files(files, verifier.imaging_settings, stores.canvases, workers=1)
+    known = with_vectors(facts, verifier, stores)
     made, left_out = labelled_trials(claims, known, hashes, (1, 2, 3, 5))
     assert [(one.n_references, len(one.kind)) for one in made] == [(n, 21) for n in (1, 2, 3, 5)]
     assert len(set(made[0].writer)) == 12  # two claims of each share their references

@@ -1,0 +1,154 @@
+"""Bulk scoring against the notebook's way and against the limit of the machine, in one run.
+
+    python benchmarks/throughput.py [--claims 2000] [--rounds 3]
+
+Real claims of five references (see real_claims.py), scored by an untrained verifier of the full
+size: (a) the notebook's way, a pair at a time, both pictures decoded and embedded each time;
+(b) ours from an empty store; (c) ours with the references in the store, and with all in it;
+(d) the limit: decoding, normalising and the network alone, each over all cores with nothing in
+between. (a) is measured on a tenth of the pairs. Rounds take turns; figures are medians. Prints
+Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import real_claims
+import torch
+from untrained import untrained
+
+from siamese import imaging
+from siamese.claims import hash_claims, read_claims
+from siamese.config import ImagingSettings, ScoringSettings
+from siamese.enrolment import read_enrolment
+from siamese.model import to_input
+from siamese.preparing import prepare_files
+from siamese.scoring import Batch, Stores, score_claims, with_vectors
+from siamese.verifier import Verifier
+
+SETTINGS = ScoringSettings()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def score(root: Path, verifier: Verifier, work: Path) -> int:
+    """Score a folder with the stores below ``work``; the number of claims."""
+    ledger = Path(tempfile.mkdtemp(dir=work))
+    batch = Batch(
+        root, read_enrolment(work / "none"), work / "store", ledger, "1", datetime.now(UTC)
+    )
+    return len(score_claims(read_claims(root), batch, verifier, SETTINGS))
+
+
+def pair_at_a_time(pairs: list[tuple[Path, Path]], verifier: Verifier) -> None:
+    """Both pictures of every pair decoded, normalised and embedded, batch 1."""
+    with torch.inference_mode():
+        for pair in pairs:
+            left, right = (
+                verifier.network(
+                    to_input(
+                        torch.from_numpy(
+                            imaging.prepare(path.read_bytes(), verifier.imaging_settings).pixels
+                        )[None]
+                    )
+                )
+                for path in pair
+            )
+            torch.linalg.norm(left - right)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--claims", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), arguments.claims, arguments.rounds)
+
+
+def measure(work: Path, count: int, rounds: int) -> None:
+    root = work / "claims"
+    real_claims.build(real_claims.SHARED, root, count, [5], broken=0)
+    claims = read_claims(root)
+    ids = hash_claims(claims)
+    files = {image_id: picture.path for picture, image_id in ids.items()}
+    pairs = [(c.questioned.path, p.path) for c in claims for p in c.references if c.questioned]
+    data = [path.read_bytes() for path in files.values()]
+    size, cores = ImagingSettings(), os.cpu_count() or 1
+    canvases = np.stack([imaging.prepare(one, size).pixels for one in data[:1000]])
+    verifier = untrained(canvases)
+    some = [pairs[i] for i in np.random.default_rng(1).permutation(len(pairs))[: len(pairs) // 10]]
+
+    # A store that has the references alone.
+    known = work / "known"
+    stores = Stores.of(verifier, known / "store")
+    references = {ids[p] for claim in claims for p in claim.references}
+    facts = prepare_files([(one, files[one]) for one in references], size, stores.canvases)
+    with_vectors(facts, verifier, stores)
+
+    def fresh(name: str, start: Path | None) -> Path:
+        folder = work / name
+        shutil.rmtree(folder, ignore_errors=True)
+        if start:
+            shutil.copytree(start, folder)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        cold, warm = fresh("cold", None), fresh("warm", known)
+        for name, work_of in {
+            "a": lambda: pair_at_a_time(some, verifier),
+            "cold": lambda at=cold: score(root, verifier, at),
+            "warm": lambda at=warm: score(root, verifier, at),
+            "again": lambda at=cold: score(root, verifier, at),
+            "decode": lambda: [imaging.decode(one, size) for one in data],
+            "prepare": lambda: [imaging.prepare(one, size) for one in data],
+            "network": lambda: verifier.embed(canvases),
+        }.items():
+            taken.setdefault(name, []).append(seconds(work_of))
+    t = {name: statistics.median(found) for name, found in taken.items()}
+    a = t["a"] * len(pairs) / len(some)
+    network = t["network"] * len(data) / len(canvases)
+    limit = t["prepare"] / cores + network
+    asked = {ids[c.questioned] for c in claims if c.questioned}
+    print(
+        f"{platform.processor() or platform.machine()}, {cores} cores, torch {torch.__version__}; "
+        f"{len(claims):,} claims of 5 references, {len(pairs):,} pairs, {len(data):,} distinct "
+        f"pictures, {len(asked - references):,} of them questioned alone; medians of {rounds}.\n"
+    )
+    print("| | seconds | claims/s | against (a) |\n| --- | --- | --- | --- |")
+    for title, value in {
+        "(a) a pair at a time": a,
+        "(b) ours, empty store": t["cold"],
+        "(c) ours, references in the store": t["warm"],
+        "(c) ours, all in the store": t["again"],
+        "(d) the limit of this machine for (b)": limit,
+    }.items():
+        print(f"| {title} | {value:.1f} | {len(claims) / value:.0f} | {a / value:.1f} × |")
+    each = 1000 / len(data)
+    print(
+        f"\nA picture takes {t['decode'] * each:.2f} ms to decode, "
+        f"{(t['prepare'] - t['decode']) * each:.2f} ms to normalise (one core), and "
+        f"{network * each:.2f} ms in the network (all cores). (b) runs at "
+        f"{limit / t['cold']:.0%} of the limit."
+    )
+
+
+if __name__ == "__main__":
+    main()
