@@ -1,11 +1,14 @@
-"""From a picture's file to its row in the canvas store.
+"""From a picture's file to its row in the canvas store, and to its thumbnail.
 
 What a decoding process runs: it imports little, so that one starts at once.
 """
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+
+from PIL import Image
 
 from siamese import copies, imaging
 from siamese.config import ImagingSettings
@@ -13,6 +16,8 @@ from siamese.files import sha256_of
 
 File = tuple[str, Path] | tuple[str, Path, int]
 Row = tuple[str, bytes, int, int, float, str, str, str]
+
+_THUMBNAIL = (300, 120)  # pixels at most
 
 
 def page_id(file_id: str, page: int) -> str:
@@ -47,6 +52,19 @@ def prepare_file(file: File, settings: ImagingSettings) -> tuple[Row, bool]:
 def refused_file(file: File, reason: str, settings: ImagingSettings) -> tuple[Row, bool]:
     told = f"The file could not be decoded ({reason})."
     return _row(file[0], imaging.refused_canvas("unreadable", told, settings)), False
+
+
+def thumbnail(place: tuple[Path, int], settings: ImagingSettings) -> bytes:
+    """A small WebP of a page of a file; empty where it cannot be read."""
+    path, page = place
+    try:
+        picture = Image.fromarray(imaging.decode(path.read_bytes(), settings, page))
+    except (OSError, ValueError, MemoryError):  # an ImageRefused is a ValueError
+        return b""
+    picture.thumbnail(_THUMBNAIL)
+    out = io.BytesIO()
+    picture.save(out, "WEBP", quality=60)
+    return out.getvalue()
 
 
 def _row(image_id: str, canvas: imaging.Canvas) -> Row:

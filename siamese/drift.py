@@ -118,12 +118,14 @@ def _values(
     rng: np.random.Generator,
 ) -> tuple[float, float]:
     rows = _rows_by_writer(writers)
+    counts = np.array([len(mine) for mine in rows])
+    order, starts = np.concatenate(rows), np.cumsum(counts) - counts
 
     def resample() -> float:
         drawn = known[_draw(rows, rng)]
-        chosen = rng.integers(len(rows), size=len(sizes))
-        batch = [rng.choice(rows[i], size) for i, size in zip(chosen, sizes, strict=True)]
-        return _ks(drawn, known[np.concatenate(batch)])
+        chosen = np.repeat(rng.integers(len(rows), size=len(sizes)), sizes)
+        places = starts[chosen] + (rng.random(len(chosen)) * counts[chosen]).astype(np.int64)
+        return _ks(drawn, known[order[places]])
 
     return _with_p_value(_ks(known, new), resample)
 

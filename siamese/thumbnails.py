@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
-from siamese import imaging
+from siamese.canvases import thumbnail
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
 from siamese.files import replace_file, sha256_of
 from siamese.pictures import parse_page
 from siamese.scoring import ENROLLED
-
-_SIZE = (300, 120)
 
 #: What the decisions call a picture, and its image id.
 Named = tuple[str, str]
@@ -45,7 +40,7 @@ class Thumbnails:
     def make(self, named: Iterable[Named], decoders: Decoders) -> dict[Named, str]:
         """URLs of the thumbnails of files and of enrolled references; empty where there is none."""
         todo = [one for one in dict.fromkeys(named) if all(one)]
-        work = partial(_small, settings=self.settings)
+        work = partial(thumbnail, settings=self.settings)
         places = [self._place(*one) for one in todo]
         made = (data for part in decoders.map(work, places, _nothing) for data in part)
         return {one: self.keep(data) for one, data in zip(todo, made, strict=True)}
@@ -68,18 +63,6 @@ class Thumbnails:
         if name.startswith(ENROLLED):
             return self.enrolled.get(image_id, self.root / text), 1
         return self.root / text, page
-
-
-def _small(place: tuple[Path, int], settings: ImagingSettings) -> bytes:
-    try:
-        data = place[0].read_bytes()
-        picture = Image.fromarray(imaging.decode(data, settings, place[1]))
-    except (OSError, ValueError, MemoryError):  # an ImageRefused is a ValueError
-        return b""
-    picture.thumbnail(_SIZE)
-    out = io.BytesIO()
-    picture.save(out, "WEBP", quality=60)
-    return out.getvalue()
 
 
 def _nothing(place: tuple[Path, int], reason: str) -> bytes:
