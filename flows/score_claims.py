@@ -5,6 +5,7 @@ from pathlib import Path
 from prefect import flow
 from pydantic import BaseModel
 
+from flows.embed_on_cluster import embed_on_cluster
 from siamese.config import Settings
 from siamese.loading import load_settings
 from tasks.champion import fetch_model
@@ -27,6 +28,8 @@ def score_claims(claims_dir: Path, settings: Settings | None = None) -> ScoredCl
     """Decide on every claim with the champion, say where signatures differ, write the report."""
     settings = settings or load_settings()
     champion = fetch_model(settings)
+    if settings.scoring.cluster:
+        embed_on_cluster(settings, champion, claims_dir)
     decisions = score(settings, champion, claims_dir)
     explained = explain(settings, champion, decisions)
     drifted = drift(settings, champion, decisions)

@@ -199,6 +199,8 @@ class ScoringSettings(Section):
 
     shard: int = Field(256, ge=1, description="claims scored and saved at a time")
     workers: int = Field(0, ge=0, description="decoding processes; 0: one a core")
+    cluster: str = Field("", description="Dask scheduler whose workers embed, as tcp://host:8786")
+    exchange: str = Field("", description="folder or s3:// address that those workers can reach")
 
 
 class TrackingSettings(Section):

@@ -15,7 +15,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from siamese.model import SignatureNet, to_input
-from siamese.preparing import Progress, canvas_store
+from siamese.preparing import Progress
+from siamese.scoring import Stores
 from siamese.store import stack_canvases
 from siamese.verifier import Verifier
 
@@ -41,19 +42,21 @@ def explain(
 
     Parameters
     ----------
-    store : folder of canvases. A claim whose canvases are no longer in it is left out.
+    store : folder of canvases and vectors. A claim whose own are no longer in it is left out.
 
     Yields
     ------
     Some rows of :data:`EXPLANATIONS` at a time.
     """
     size = verifier.imaging_settings
-    store_of_canvases = canvas_store(store, size)
+    stores = Stores.of(verifier, store)
     for start in range(0, len(decisions), _BATCH):
         part = decisions.iloc[start : start + _BATCH]
         ids = [*part["questioned_id"], *part["closest_reference_id"]]
-        canvases = store_of_canvases.get(ids, ["canvas"])
+        canvases = stores.canvases.get(ids, ["canvas"])
+        vectors = stores.vectors.get(part["closest_reference_id"].tolist())
         there = part[["questioned_id", "closest_reference_id"]].isin(canvases.index).all(axis=1)
+        there &= part["closest_reference_id"].isin(vectors.index)
         part = part[there]
         if part.empty:
             continue
@@ -61,7 +64,8 @@ def explain(
             stack_canvases(canvases.loc[part[column]], size.height, size.width)
             for column in ("questioned_id", "closest_reference_id")
         )
-        maps = difference_maps(verifier.network, asked, verifier.embed(references))
+        nearest = np.stack(vectors.loc[part["closest_reference_id"], "embedding"].tolist())
+        maps = difference_maps(verifier.network, asked, nearest)
         yield pd.DataFrame(
             {
                 "claim_id": part["claim_id"],
@@ -74,7 +78,7 @@ def explain(
 
 def _webp(picture: Colours) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(picture).save(out, "WEBP", quality=70)
+    Image.fromarray(picture).save(out, "WEBP", quality=70, method=1)
     return out.getvalue()
 
 

@@ -18,8 +18,9 @@ from siamese import drift
 from siamese.explaining import align, difference_maps, draw_maps, explain, overlay
 from siamese.model import to_input
 from siamese.pictures import Picture, hash_pictures
-from siamese.preparing import canvas_store, prepare_files
+from siamese.preparing import prepare_files
 from siamese.record import Record, picture_facts
+from siamese.scoring import Stores, with_vectors
 from siamese.sources import synthetic
 
 HEIGHT, WIDTH = 96, 192
@@ -84,12 +85,14 @@ def test_reviewed_claims_are_explained_and_lost_pictures_left_out(tmp_path: Path
     verifier = small_verifier()
     files = [Picture(path) for path in sorted((tmp_path / "claims").glob("C-0001_*.png"))]
     ids = list(hash_pictures(files).values())
-    prepare_files(
+    stores = Stores.of(verifier, tmp_path / "store")
+    facts = prepare_files(
         [(image_id, picture.path) for image_id, picture in zip(ids, files, strict=True)],
         verifier.imaging_settings,
-        canvas_store(tmp_path / "store", verifier.imaging_settings),
+        stores.canvases,
         workers=1,
     )
+    with_vectors(facts, verifier, stores)
     decisions = pd.DataFrame(
         {
             "claim_id": ["a", "gone"],

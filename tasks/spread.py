@@ -1,0 +1,54 @@
+"""Spread: pictures embedded by whatever machines the flow's task runner has."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+
+from prefect import get_run_logger, task, unmapped
+
+from siamese import packets
+from siamese.claims import read_claims
+from siamese.config import Settings
+from siamese.places import Place
+from siamese.scoring import Stores
+from siamese.verifier import Verifier
+from tasks.score import enrolment_of
+from tasks.stage import Output
+
+_AT_ONCE = 64  # packets on their way
+
+
+@task(name="embed_packet", retries=3, retry_delay_seconds=2)
+def embed_packet(address: str, model: str, name: str, workers: int) -> None:
+    """Canvases and vectors of one packet, made on the machine that this task runs on."""
+    packets.embed_packet(name, Place.of(address), _verifier(address, model), workers)
+
+
+@functools.lru_cache(maxsize=1)
+def _verifier(address: str, model: str) -> Verifier:
+    """Read once by each process of a worker."""
+    return packets.fetch_verifier(Place.of(address), model)
+
+
+def spread(settings: Settings, model: Output, claims_dir: Path) -> int:
+    """Have the stores filled with what the claims need; returns the number of pictures.
+
+    To be called in a flow: its task runner says where the packets are embedded.
+    """
+    data_dir = settings.data_dir.resolve()
+    address = settings.scoring.exchange or str(data_dir / "exchange")
+    place, verifier = Place.of(address), Verifier.load(model.path)
+    stores, enrolment = Stores.of(verifier, data_dir / "store"), enrolment_of(settings)
+    found = read_claims(claims_dir, enrolment.writers)
+    sent = packets.send_verifier(model.path, place)
+    names = packets.pack(found, enrolment, verifier, stores, place, settings.scoring.shard)
+    total, workers = 0, settings.scoring.workers
+    while some := list(itertools.islice(names, _AT_ONCE)):
+        runs = embed_packet.map(unmapped(address), unmapped(sent), some, unmapped(workers))
+        for name, run in zip(some, runs, strict=True):
+            run.result()
+            total += packets.unpack(name, place, stores)
+            get_run_logger().info(f"{total:,} pictures embedded elsewhere.")
+    return total

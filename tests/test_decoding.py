@@ -1,0 +1,73 @@
+"""Decoding processes: one that hangs or dies costs the picture that did it, and no other."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from siamese.canvases import prepare_file, refused_file
+from siamese.config import ImagingSettings
+from siamese.decoding import Decoders
+from siamese.files import sha256_of_file
+
+
+def act(what: str) -> str:
+    if what == "hang":
+        time.sleep(60)
+    if what == "die":
+        os._exit(7)
+    if what == "hoard":
+        return str(len(bytearray(5 * 2**30)))
+    return what.upper()
+
+
+def hoarding(what: str) -> str:
+    try:
+        return act(what)
+    except MemoryError:
+        return "no memory"
+
+
+def test_hung_and_dead_ones_are_replaced_and_the_rest_is_done() -> None:
+    things = [f"a{n}" for n in range(70)]
+    things[5], things[40] = "hang", "die"
+    with Decoders(2, patience=2) as decoders:
+        parts = decoders.map(act, things, lambda thing, reason: f"{thing}: {reason}")
+        found = [one for part in parts for one in part]
+    assert found[5] == "hang: decoding took over 2 s"
+    assert found[40] == "die: it made the decoder crash"
+    others = [one for n, one in enumerate(found) if n not in (5, 40)]
+    assert others == [thing.upper() for n, thing in enumerate(things) if n not in (5, 40)]
+
+
+def test_a_process_may_take_four_gibibytes(capfd: pytest.CaptureFixture[str]) -> None:
+    with Decoders(2) as decoders:
+        (found,) = decoders.map(hoarding, ["hoard", "b"], lambda thing, reason: reason)
+    assert found == ["no memory", "B"]
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] in (-1, resource.RLIM_INFINITY)
+
+
+def test_an_error_of_our_own_is_not_taken_for_a_bad_picture(tmp_path: Path) -> None:
+    with Decoders(2) as decoders, pytest.raises(AttributeError):
+        list(decoders.map(act, [1, 2], lambda thing, reason: reason))  # type: ignore[list-item]
+
+
+def test_a_picture_that_hangs_has_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("L", (200, 100), 255).save(path)
+    settings = ImagingSettings()
+    file = (sha256_of_file(path), path)
+    with Decoders(2, patience=0.0001) as decoders:
+        work = partial(prepare_file, settings=settings)
+        ((row, lasting),) = next(
+            iter(decoders.map(work, [file], partial(refused_file, settings=settings)))
+        )
+    assert row[5] == "unreadable"
+    assert row[6].startswith("The file could not be decoded (decoding took over")
+    assert not lasting

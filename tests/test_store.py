@@ -1,0 +1,96 @@
+"""The content-addressed store: found quickly, safe with many writers, mended when damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamese.store import ContentStore, embedding_schema
+
+LENGTH = 4
+
+
+def rows(first: int, count: int) -> pd.DataFrame:
+    ids = [hashlib.sha256(f"{n}".encode()).hexdigest() for n in range(first, first + count)]
+    vectors = np.arange(first, first + count, dtype=np.float32)[:, None] * np.ones(LENGTH)
+    return pd.DataFrame({"image_id": ids, "embedding": list(vectors.astype(np.float32))})
+
+
+def store(folder: Path) -> ContentStore:
+    return ContentStore(folder, embedding_schema(LENGTH))
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=5), asked=st.randoms())
+def test_what_was_put_is_found_whatever_the_parts(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], asked: object
+) -> None:
+    made = store(tmp_path_factory.mktemp("store"))
+    known = []
+    for size in sizes:
+        part = rows(len(known), size)
+        made.put(part)
+        known += part["image_id"].tolist()
+    wanted = [*known[::-3], "0" * 64]
+    found = made.get(wanted)
+    assert set(found.index) == set(wanted) - {"0" * 64}
+    vectors = made.matrix(wanted[:-1], "embedding")
+    np.testing.assert_array_equal(vectors, np.stack(found.loc[wanted[:-1], "embedding"].tolist()))
+    with pytest.raises(KeyError, match="0000 is not in the store"):
+        made.matrix(wanted, "embedding")
+
+
+def test_small_parts_are_merged_and_a_reader_of_before_still_finds_all(tmp_path: Path) -> None:
+    reader, writer = store(tmp_path), store(tmp_path)
+    for number in range(60):
+        writer.put(rows(number * 3, 3))
+    assert len(reader.get(rows(0, 180)["image_id"].tolist())) == 180
+    for number in range(60, 70):
+        writer.put(rows(number * 3, 3))
+    assert len(list(tmp_path.glob("part-*.parquet"))) < 20
+    assert len(reader.get(rows(0, 210)["image_id"].tolist())) == 210
+
+
+_WRITER = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_store import rows, store
+mine = store(Path({folder!r}))
+for number in range(40):
+    mine.put(rows({first} + number * 5, 5))
+    assert len(mine.get(rows({first}, (number + 1) * 5)["image_id"].tolist())) == (number + 1) * 5
+"""
+
+
+def test_writers_that_meet_lose_nothing(tmp_path: Path) -> None:
+    tests = str(Path(__file__).parent)
+    # The last two write the same rows.
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER.format(tests=tests, folder=str(tmp_path), first=first)]
+        )
+        for first in (0, 200, 200)
+    ]
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    found = store(tmp_path).matrix(rows(0, 400)["image_id"].tolist(), "embedding")
+    np.testing.assert_array_equal(found[:, 0], np.arange(400))
+    assert len(store(tmp_path).get(rows(0, 400)["image_id"].tolist())) == 400
+
+
+def test_a_damaged_part_is_set_aside(tmp_path: Path) -> None:
+    made = store(tmp_path)
+    made.put(rows(0, 10))
+    (part,) = tmp_path.glob("part-*.parquet")
+    part.write_bytes(part.read_bytes()[:-20])
+    assert store(tmp_path).get(rows(0, 10)["image_id"].tolist()).empty
+    made.put(rows(0, 10))
+    assert len(store(tmp_path).get(rows(0, 10)["image_id"].tolist())) == 10
