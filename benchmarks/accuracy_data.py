@@ -16,10 +16,9 @@ from siamese import imaging
 from siamese.config import ImagingSettings, PairSettings
 from siamese.pairs import build_pairs
 from siamese.pictures import Picture, hash_pictures
-from siamese.preparing import canvas_store, prepare_files
+from siamese.preparing import canvas_store, prepare_files, stored_canvases
 from siamese.sources import kaggle, layouts
 from siamese.splitting import parse_writers
-from siamese.store import stack_canvases
 from siamese.training import SignatureSet
 
 SEED = 2011
@@ -66,8 +65,8 @@ class Data:
         good = (images["split"] != "") & images["quality"].isin(imaging.USABLE)
         self.images = images[good].reset_index(drop=True)
         size = self.settings
-        self.ours: Canvases = stack_canvases(
-            facts.loc[self.images["image_id"]], size.height, size.width
+        self.ours: Canvases = stored_canvases(
+            canvas_store(store, size), self.images["image_id"].tolist(), size
         )
 
     @cached_property

@@ -1,9 +1,11 @@
-"""A training step in mixed precision against the same step in float32, in one run.
+"""A training step in mixed precision and in float32, and against pairs-twice-through, in one run.
 
     python benchmarks/training_step.py
 
-Prints images a second for both, their ratio, and the machine. The two take turns, so that a
-noisy machine slows both; the ratio is of medians.
+Pairs-twice-through is the notebook's step on the same network, augmentation and precision: 40
+pairs, their left pictures through the network and then their right ones. Prints images and pairs
+a second of each, ratios, and the machine. All take turns, so that a noisy machine slows all; the
+ratios are of medians.
 """
 
 from __future__ import annotations
@@ -11,25 +13,44 @@ from __future__ import annotations
 import platform
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 
 from siamese.augment import augment
 from siamese.config import NetworkSettings
-from siamese.loss import batch_contrastive
+from siamese.loss import batch_contrastive, pair_loss
 from siamese.model import SignatureNet, build_network, choose_device, to_input
 from siamese.training import autocast
 
 BATCH, ROUNDS, STEPS = 80, 5, 3
 
 
-def step(network: SignatureNet, optimiser: torch.optim.Optimizer, mixed: bool) -> None:
-    """One optimiser step on random canvases, as training takes it."""
+def inputs_of(network: SignatureNet) -> torch.Tensor:
+    """Random canvases, augmented."""
     device = next(network.parameters()).device
     canvases = torch.randint(0, 255, (BATCH, 96, 192), dtype=torch.uint8, device=device)
-    inputs = augment(to_input(canvases), torch.Generator(device).manual_seed(1))
+    return augment(to_input(canvases), torch.Generator(device).manual_seed(1))
+
+
+def twice_through(network: SignatureNet, optimiser: torch.optim.Optimizer) -> None:
+    """One optimiser step on 40 pairs, as the notebook takes it."""
+    left, right = inputs_of(network).chunk(2)
+    with autocast(left.device):
+        one, other = network.shape(left), network.shape(right)
+    distance = (one - other).square().sum(1).clamp(min=1e-8).sqrt()
+    label = torch.arange(len(left), device=left.device) % 2
+    optimiser.zero_grad()
+    pair_loss(distance, label.float(), 0.2, 1.0).mean().backward()
+    optimiser.step()
+
+
+def step(network: SignatureNet, optimiser: torch.optim.Optimizer, mixed: bool) -> None:
+    """One optimiser step on all pairs of 80 images, as training takes it."""
+    inputs = inputs_of(network)
+    device = inputs.device
     with autocast(device) if mixed else torch.autocast(device.type, enabled=False):
-        embeddings = network(inputs)
+        embeddings = network.shape(inputs)
     writers = torch.arange(BATCH, device=device) // 5
     terms = batch_contrastive(
         embeddings,
@@ -49,20 +70,31 @@ def main() -> None:
     device = choose_device("auto")
     network = build_network(NetworkSettings(), seed=1).to(device).train()
     optimiser = torch.optim.AdamW(network.parameters())
-    speeds: dict[bool, list[float]] = {True: [], False: []}
-    for mixed in (True, False):
-        step(network, optimiser, mixed)
+    ways: dict[str, Callable[[], None]] = {
+        "mixed": lambda: step(network, optimiser, mixed=True),
+        "float32": lambda: step(network, optimiser, mixed=False),
+        "twice": lambda: twice_through(network, optimiser),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
     for _ in range(ROUNDS):
-        for mixed, found in speeds.items():
+        for name, way in ways.items():
             started = time.perf_counter()
             for _ in range(STEPS):
-                step(network, optimiser, mixed)
+                way()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            found.append(BATCH * STEPS / (time.perf_counter() - started))
-    mixed, full = (statistics.median(speeds[key]) for key in (True, False))
+            speeds[name].append(BATCH * STEPS / (time.perf_counter() - started))
+    mixed, full, twice = (statistics.median(speeds[name]) for name in ways)
+    pairs = (BATCH - 1) / 2  # that an image stands for, where all pairs of a batch are learnt from
     print(f"{platform.processor() or platform.machine()}, {device}, torch {torch.__version__}")
     print(f"mixed {mixed:.0f} images/s, float32 {full:.0f} images/s, ratio {mixed / full:.2f}")
+    print(
+        f"pairs twice through {twice:.0f} images/s, {twice / 2:.0f} pairs/s; all pairs of a batch "
+        f"{mixed:.0f} images/s (ratio {mixed / twice:.2f}), {mixed * pairs:.0f} pairs/s "
+        f"(ratio {mixed * pairs / (twice / 2):.0f})"
+    )
 
 
 if __name__ == "__main__":

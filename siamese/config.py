@@ -149,6 +149,7 @@ class TrainingSettings(Section):
     evaluate_every: int = Field(100, ge=1, description="steps between evaluations (an epoch)")
     patience: int = Field(0, ge=0, description="evaluations without a better EER; 0: never stop")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
+    processes: int = Field(1, ge=1, le=64, description="that train together, a GPU each")
     turn: int = Field(0, ge=0, description="another one trains again, with other random choices")
 
     @model_validator(mode="after")

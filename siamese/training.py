@@ -21,6 +21,7 @@ from siamese.files import replace_file
 from siamese.loss import batch_contrastive, pairwise_distance
 from siamese.metrics import eer
 from siamese.model import SignatureNet, build_network, choose_device, to_input
+from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
 _EMA_DECAY = 0.99
@@ -100,7 +101,7 @@ def train(
     if len(groups) < 2:
         raise ValueError("training needs two writers with two genuine signatures each")
 
-    device = choose_device(settings.device)
+    device, (rank, count) = choose_device(settings.device), rank_and_count()
     run = _Run(network, settings, seed, device, _sample(training_set, seed))
     history, best = run.restore(checkpoint)
     for epoch in history:
@@ -116,7 +117,7 @@ def train(
         rows = torch.from_numpy(
             sample_batch(
                 groups,
-                step,
+                step * count + rank,
                 seed,
                 writers_per_batch=settings.writers_per_batch,
                 genuine_per_writer=settings.genuine_per_writer,
@@ -124,12 +125,13 @@ def train(
             )
         ).to(device)
         totals += run.learn(canvases[rows], writers[rows], genuine[rows], step)
-        images += len(rows)
+        images += len(rows) * count
         done = step + 1
         if done % settings.evaluate_every and done != settings.steps:
             continue
         seconds = time.perf_counter() - started
         steps = done % settings.evaluate_every or settings.evaluate_every
+        average_buffers(run.averaged)
         terms, errors = (totals / steps).tolist(), held_out_errors(run.averaged, held_out)
         epoch = Epoch(
             done,
@@ -145,7 +147,8 @@ def train(
         history.append(epoch)
         if epoch.selection <= min(e.selection for e in history):
             best = {k: v.detach().cpu().clone() for k, v in run.averaged.state_dict().items()}
-        run.save(checkpoint, done, history, best)
+        if rank == 0:
+            run.save(checkpoint, done, history, best)
         on_epoch(epoch)
         totals, images, started = torch.zeros(4), 0, time.perf_counter()
 
@@ -202,7 +205,9 @@ class _Run:
     def learn(self, canvases: Tensor, writers: Tensor, genuine: Tensor, step: int) -> Tensor:
         """One optimiser step; returns the loss and its three terms on the CPU."""
         inputs = to_input(canvases)
-        generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
+        rank, count = rank_and_count()
+        place = self.seed * 1_000_003 + step * count + rank
+        generator = torch.Generator(self.device).manual_seed(place)
         if share := self.settings.invented_writers:
             inputs = invent_writers(inputs, writers, generator, share)
         if self.settings.augment:
@@ -222,6 +227,7 @@ class _Run:
             group["lr"] = self.rate(step)
         self.optimiser.zero_grad(set_to_none=True)
         terms.total.backward()
+        average_gradients(self.network)
         self.optimiser.step()
         self.average.update_parameters(self.network)
         return torch.stack([terms.total.detach(), terms.genuine, terms.skilled, terms.random]).cpu()

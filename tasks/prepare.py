@@ -21,7 +21,7 @@ def prepare(work: Work, settings: Settings, ingested: Output) -> str:
         workers=settings.scoring.workers,
         progress=work.progress("Pictures prepared"),
     )
-    images = files.drop(columns="part").join(facts.drop(columns="canvas"), on="image_id")
+    images = files.drop(columns="part").join(facts, on="image_id")
     IMAGES.write(images, work.into / "images.parquet", work.provenance)
     refused = images[~images["quality"].isin(imaging.USABLE)]
     for row in refused.head(20).itertuples():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
-from siamese import figures, training
+from siamese import distributed, figures, training
 from siamese.config import Settings
 from siamese.figures import training_figure
 from siamese.files import replace_file, write_json
@@ -58,15 +59,16 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
         already = max((point.step for point in logged), default=0)
         table = WRITER_SPLITS.read(splits / "splits.parquet")
         tracking.log_dataset(images, table, splits.key)
-        trained = training.train(
-            training_set,
-            held_out,
-            settings.network,
-            settings.training,
-            settings.seed + settings.training.turn,
-            checkpoint=work.into / "checkpoint.pt",
-            on_epoch=tell,
-        )
+        seed = settings.seed + settings.training.turn
+        given = (settings.network, settings.training, seed)
+        if settings.training.processes > 1:
+            sets = (training_set, held_out)
+            trained = distributed.train_together(sets, *given, work.into / "together", tell)
+        else:
+            checkpoint = work.into / "checkpoint.pt"
+            trained = training.train(
+                training_set, held_out, *given, checkpoint=checkpoint, on_epoch=tell
+            )
         with replace_file(work.into / "network.safetensors") as handle:
             handle.write(save_weights(trained.network))
         write_json(
@@ -79,6 +81,7 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
         )
         training_figure(trained.history).savefig(work.into / "training.png", dpi=110)
     (work.into / "checkpoint.pt").unlink(missing_ok=True)
+    shutil.rmtree(work.into / "together", ignore_errors=True)
     best = next(epoch for epoch in trained.history if epoch.step == trained.best_step)
     return (
         f"## Training\n\nStep {trained.best_step} of {settings.training.steps} was selected on "

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from siamese.canvases import prepare_file, refused_file
+from siamese.canvases import File, Row, refused_file
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
 from siamese.files import sha256_of_file
@@ -25,6 +25,11 @@ def act(what: str) -> str:
     if what == "hoard":
         return str(len(bytearray(5 * 2**30)))
     return what.upper()
+
+
+def hang(file: File) -> tuple[Row, bool]:
+    time.sleep(60)
+    raise AssertionError(file)
 
 
 def hoarding(what: str) -> str:
@@ -63,11 +68,9 @@ def test_a_picture_that_hangs_has_its_row(tmp_path: Path) -> None:
     Image.new("L", (200, 100), 255).save(path)
     settings = ImagingSettings()
     file = (sha256_of_file(path), path)
-    with Decoders(2, patience=0.0001) as decoders:
-        work = partial(prepare_file, settings=settings)
-        ((row, lasting),) = next(
-            iter(decoders.map(work, [file], partial(refused_file, settings=settings)))
-        )
+    with Decoders(2, patience=1) as decoders:
+        (found,) = decoders.map(hang, [file], partial(refused_file, settings=settings))
+    ((row, lasting),) = found
     assert row[5] == "unreadable"
     assert row[6].startswith("The file could not be decoded (decoding took over")
     assert not lasting

@@ -15,6 +15,8 @@ import torch
 from siamese import handwriting, imaging
 from siamese.augment import augment, invent_writers
 from siamese.config import ImagingSettings, NetworkSettings, TrainingSettings
+from siamese.distributed import train_together
+from siamese.errors import RunError
 from siamese.model import SignatureNet, build_network, choose_device, load_network, save_weights
 from siamese.sampling import group_by_writer, sample_batch
 from siamese.training import Epoch, SignatureSet, embed, train
@@ -207,3 +209,30 @@ def test_invented_writers_are_warped_alike_within_and_unlike_between() -> None:
     assert torch.equal(made, invented(1))
     assert not torch.equal(made, invented(2))
     assert torch.allclose(invented(1, share=0.0), canvases, atol=1e-5)
+
+
+def test_two_processes_train_one_network(
+    sets: tuple[SignatureSet, SignatureSet], tmp_path: Path
+) -> None:
+    together = TRAINING.model_copy(update={"processes": 2})
+    told: list[int] = []
+    made = train_together(sets, NETWORK, together, 3, tmp_path, lambda e: told.append(e.step))
+    assert told == [2, 4, 6]
+    assert [epoch.step for epoch in made.history] == told
+    # Two processes of four writers see what one of eight does, but for how images are drawn.
+    alone = train(*sets, NETWORK, TRAINING, 3)
+    assert weights(made.network) != weights(alone.network)
+    assert made.history[-1].loss == pytest.approx(alone.history[-1].loss, rel=0.5)
+    again = train_together(sets, NETWORK, together, 3, tmp_path / "b", lambda e: None)
+    assert weights(again.network) == weights(made.network)
+    gone_on = train_together(sets, NETWORK, together, 3, tmp_path, lambda e: told.append(e.step))
+    assert told == [2, 4, 6] * 2  # all from the checkpoint
+    assert weights(gone_on.network) == weights(made.network)
+
+
+def test_a_failed_process_is_told_of(
+    sets: tuple[SignatureSet, SignatureSet], tmp_path: Path
+) -> None:
+    together = TRAINING.model_copy(update={"processes": 2})
+    with pytest.raises(RunError, match="are in training and held out"):
+        train_together((sets[0], sets[0]), NETWORK, together, 3, tmp_path, lambda e: None)
