@@ -46,6 +46,9 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         "not augment, as in their recipes: the notebook has its nine epochs, on 1,500 pairs each;",
         "the SigNet-like network sees half as many pictures as ours.",
         "",
+        "After 250 steps most of a distance is how strokes run, which nothing is learnt for: the",
+        "rows (d) say little yet of what helps learning, and no part was taken out for them.",
+        "",
     ]
     for source, title in names.items():
         n = rows[0]["figures"][f"{source} 1"]["pairs"]
