@@ -126,6 +126,28 @@ def rollback(
 
 
 @app.command()
+def forget(
+    writer: Annotated[
+        str, typer.Argument(help="As enrolled, as in writer_id, or as in a training set.")
+    ],
+    config: Config = None,
+    set_: Set = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Remove a writer's pictures, vectors and feedback from every store, for good.
+
+    Says which models were trained on them, and what lies in folders that are not ours.
+    """
+    settings = read_settings(config, set_, data_dir)
+    prepare_environment(settings)
+    from flows.forget_writer import forget_writer
+
+    out.print()
+    for line in run_flow(forget_writer, settings, writer):
+        out.print(line)
+
+
+@app.command()
 def drift(config: Config = None, set_: Set = None, data_dir: DataDir = None) -> None:
     """Do the last days' claims look like what the champion was calibrated on?
 

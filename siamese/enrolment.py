@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from siamese.config import ImagingSettings
 from siamese.files import shown
@@ -100,6 +101,25 @@ def read_enrolment(folder: Path) -> Enrolment:
 
 def _store(folder: Path) -> ContentStore:
     return ContentStore(folder, _SCHEMA, record=True)
+
+
+def forget_enrolled(folder: Path, writer: str) -> set[str]:
+    """Remove a writer's references and, where nobody else has them, their pictures.
+
+    Returns
+    -------
+    The ids of the pictures that are gone.
+    """
+    enrolment = read_enrolment(folder)
+    theirs = enrolment.table["writer_id"] == writer
+    mine, others = enrolment.table[theirs], enrolment.table[~theirs]
+    alone = mine[~mine["image_id"].isin(others["image_id"])]
+    for file in alone["file"]:
+        (enrolment.folder / file).unlink(missing_ok=True)
+    if len(mine):
+        # By their own names: what others have of the same pictures stays.
+        _store(folder).remove(lambda rows: pc.equal(rows["writer_id"], writer))
+    return set(alone["image_id"])
 
 
 def read_references(root: Path) -> list[Reference]:

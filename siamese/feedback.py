@@ -163,6 +163,32 @@ def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["path", "writer", "kind"]).drop_duplicates("path")
 
 
+def forget_feedback(folder: Path, writer: str) -> set[str]:
+    """Remove a writer's labelled claims and, where no other claim has them, their pictures.
+
+    Returns
+    -------
+    The ids of the pictures that are gone.
+    """
+    path = folder / "claims.csv"
+    if not path.is_file():
+        return set()
+    table = read_manifest(path, required=_COLUMNS)
+    table["writer_id"] = table["writer_id"].map(unguarded)
+    theirs = table["writer_id"] == writer
+    mine, others = (
+        {name for name in table.loc[rows, ["questioned", "reference"]].to_numpy().ravel() if name}
+        for rows in (theirs, ~theirs)
+    )
+    rest = table[~theirs]
+    write_text(path, people_csv(rest[_COLUMNS]))
+    write_text(folder / "signatures.csv", people_csv(_signatures(rest)))
+    gone = mine - others
+    for name in gone:
+        (folder / name).unlink(missing_ok=True)
+    return {Path(name).stem for name in gone}
+
+
 def writers_of(claims: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
     """Who each claim is about: claims that name one writer, or share a reference, are of one.
 

@@ -98,6 +98,36 @@ class ContentStore:
         self.place.write(_new_name(), out.getvalue())
         self._merge()
 
+    def remove(self, which: Callable[[pa.Table], pa.ChunkedArray]) -> int:
+        """Remove rows, for good; returns how many.
+
+        A part is written again without them before it goes, so that no other row is ever missing.
+
+        Parameters
+        ----------
+        which : rows of a part that are to go, as booleans.
+        """
+        folder = self.place.local
+        if folder is None or not folder.is_dir():
+            return 0
+        removed = 0
+        with FileLock(folder / ".merge.lock"):
+            for name in self.place.files(".parquet"):
+                table = self._attempt(name, lambda part: part.read())
+                if table is None:
+                    continue
+                mine = which(table)
+                if not (count := pc.sum(mine).as_py()):
+                    continue
+                rest = table.filter(pc.invert(mine))
+                if len(rest):
+                    out = io.BytesIO()
+                    pq.write_table(rest, out, compression="zstd", row_group_size=_GROUP)
+                    self.place.write(_new_name(), out.getvalue())
+                self.place.remove(name)
+                removed += count
+        return removed
+
     def _lookup(self, image_ids: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         self.place.mark_used()
         names = self.schema.names if columns is None else ["image_id", *columns]

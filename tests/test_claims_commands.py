@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from programs import System
 
+from siamese.files import read_json
 from siamese.tables import CLAIM_DECISIONS
 
 
@@ -149,3 +150,18 @@ def test_files_that_are_no_feedback(
     done = system.run("enroll", tmp_path, **server)
     assert done.returncode == 2
     assert "There are no references in" in done.stdout
+
+
+def test_forgetting_names_the_models_that_were_trained_on_a_writer(
+    system: System, own_registry: Path, prefect_server: str
+) -> None:
+    client = MlflowClient(f"sqlite:///{own_registry}/mlflow/mlflow.db")
+    run = client.get_model_version("signature-verifier", "1")
+    known = read_json(next((system.data / "models").rglob("verifier.json")))
+    writer = known["provenance"]["training_writers"][0]
+    flags = ("--data-dir", own_registry)
+    done = system.run("forget", writer, *flags, PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert f"Trained on this writer: signature-verifier version(s) {run.version}." in done.stdout
+    none = system.run("forget", "nobody", *flags, PREFECT_API_URL=prefect_server)
+    assert "Nothing is kept of this writer" in none.stdout
