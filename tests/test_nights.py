@@ -255,6 +255,10 @@ def test_a_fault_in_registration_leaves_the_champion_and_no_version(nights: Nigh
 
 
 def test_the_team_was_told_of_each_night(nights: Nights) -> None:
+    for _ in range(60):  # the last one may be on its way
+        if len(nights.team) == 6:
+            break
+        time.sleep(0.5)
     ends = [one["subject"].rpartition(": ")[2] for one in nights.team]
     assert ends == ["Completed", "Completed", "Completed", "Failed", "Failed", "Completed"]
     assert nights.team[1]["body"].startswith("Skipped: ")

@@ -344,3 +344,22 @@ def test_shards_do_not_change_decisions(
     ids = [hash_claims(read_claims(example / "claims")).values()] * 2
     sizes = [len(store.get(list(wanted))) for store, wanted in zip(kept, ids, strict=True)]
     assert sizes[0] == sizes[1] > 20
+
+
+def test_the_order_of_references_changes_no_bit(verifier: Verifier) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(6, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    three = dataclasses.replace(
+        calibrate(trials(1).of("genuine", "skilled_forgery"), POLICY), n_references=5
+    )
+    both = dataclasses.replace(verifier, calibrations=(verifier.calibrations[0], three))
+
+    def distance(order: np.ndarray) -> float:
+        names = ("ok",) * 6
+        return decide(
+            both, vectors[0], vectors[1:][order], qualities=names, details=("",) * 6,
+            copies=[False] * 5, usable=list(range(5)),
+        ).distance  # fmt: skip
+
+    assert len({distance(rng.permutation(5)) for _ in range(50)}) == 1
