@@ -75,10 +75,10 @@ def pack(
     ------
     The name of each packet.
     """
-    limit = verifier.imaging_settings.max_bytes
+    limit, enrolled = verifier.imaging_settings.max_bytes, enrolment.files
     for start in range(0, len(claims), step):
         some = claims[start : start + step]
-        todo = _missing(files_of(some, hash_claims(some), enrolment), stores)
+        todo = _missing(files_of(some, hash_claims(some), enrolled), stores)
         rows = []
         for image_id, path, *page in todo:
             try:

@@ -89,7 +89,7 @@ def score_shards(
     tiers = Tiers.of(verifier)
     # One for each of two threads.
     stores, ahead = (Stores.of(verifier, batch.store) for _ in range(2))
-    names = batch.enrolment.names
+    names, enrolled = batch.enrolment.names, batch.enrolment.files
     batch = replace(batch, root=batch.root.resolve())
     size, step = verifier.imaging_settings, settings.shard
 
@@ -100,7 +100,7 @@ def score_shards(
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
         table, facts = _read_whole(entry), pd.DataFrame()
         if table is None:
-            files = files_of(some, ids, batch.enrolment)
+            files = files_of(some, ids, enrolled)
             facts = prepare_files(files, size, ahead.canvases, decoders=decoders)
         return _Shard(some, ids, entry, table, facts)
 
@@ -109,7 +109,8 @@ def score_shards(
         coming = thread.submit(prepared, 0)
         for start in range(0, len(claims), step):
             shard = coming.result()
-            coming = thread.submit(prepared, start + step)
+            if start + step < len(claims):
+                coming = thread.submit(prepared, start + step)
             table = shard.table
             if table is None:
                 known = _by_id(with_vectors(shard.facts, verifier, stores))
@@ -138,12 +139,16 @@ def _read_whole(entry: Path) -> pd.DataFrame | None:
 
 
 def files_of(
-    claims: Sequence[Claim], ids: Mapping[Picture, str], enrolment: Enrolment
+    claims: Sequence[Claim], ids: Mapping[Picture, str], enrolled: Mapping[str, Path]
 ) -> list[File]:
-    """The file of each picture and enrolled reference of some claims, once."""
-    kept = enrolment.files
+    """The file of each picture and enrolled reference of some claims, once.
+
+    Parameters
+    ----------
+    ids : of the claims' pictures. enrolled : the picture of every enrolled reference, by id.
+    """
     files: dict[str, File] = {
-        image_id: (image_id, kept[image_id]) for claim in claims for image_id in claim.enrolled
+        image_id: (image_id, enrolled[image_id]) for claim in claims for image_id in claim.enrolled
     }
     files |= {ids[p]: (ids[p], p.path, p.page) for claim in claims for p in claim.pictures}
     return list(files.values())

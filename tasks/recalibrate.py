@@ -41,7 +41,7 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     store = settings.data_dir.resolve() / "store"
     stores = Stores.of(verifier, store)
     facts = prepare_files(
-        files_of(claims, hashes, enrolment),
+        files_of(claims, hashes, enrolment.files),
         verifier.imaging_settings,
         stores.canvases,
         workers=settings.scoring.workers,

@@ -51,7 +51,7 @@ def data(tmp_path: Path) -> Path:
     keep(found, hash_claims(found), verdicts, size, data / "feedback")
     stores = Stores.of(verifier, data / "store")
     facts = prepare_files(
-        files_of(found, hash_claims(found), enrolment), size, stores.canvases, workers=1
+        files_of(found, hash_claims(found), enrolment.files), size, stores.canvases, workers=1
     )
     with_vectors(facts, verifier, stores)
     return data

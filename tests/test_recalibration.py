@@ -86,7 +86,7 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
     verifier, store = small_verifier(), tmp_path / "store"
     enrolment = read_enrolment(tmp_path / "enrolled")
     stores = Stores.of(verifier, store)
-    files = files_of(claims, hashes, enrolment)
+    files = files_of(claims, hashes, enrolment.files)
     facts = prepare_files(files, verifier.imaging_settings, stores.canvases, workers=1)
     known = with_vectors(facts, verifier, stores)
     made, left_out = labelled_trials(claims, known, hashes, (1, 2, 3, 5))
