@@ -17,11 +17,13 @@ from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 from filelock import FileLock
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ConfigDict
 
@@ -139,8 +141,12 @@ def stage(
             settings: Settings = parameters["settings"]
             return settings.data_dir.resolve() / "stages" / name / key_of(parameters, read)
 
-        def cache_key(context: Any, parameters: dict[str, Any]) -> str:  # noqa: ARG001
-            folder = folder_of(parameters, outside(parameters))
+        # What lies outside is read once a run of the task: for its key, and then for its output.
+        read_for: dict[UUID, str] = {}
+
+        def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+            read_for[context.task_run.id] = read = outside(parameters)
+            folder = folder_of(parameters, read)
             key = fingerprint(str(folder))
             if not folder.is_dir():
                 # What Prefect remembers of files that have since been removed is worth nothing.
@@ -152,7 +158,9 @@ def stage(
         def run(*args: Any, **kwargs: Any) -> Output:
             parameters = dict(without_work.bind(*args, **kwargs).arguments)
             settings: Settings = parameters["settings"]
-            read = outside(parameters)
+            context = TaskRunContext.get()
+            read = read_for.pop(context.task_run.id, "") if context else ""
+            read = read or outside(parameters)
             folder = folder_of(parameters, read)
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_name(f".{folder.name}.lock")):
