@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,7 +17,7 @@ from siamese.enrolment import enrolment_folder, forget_enrolled
 from siamese.errors import InputError
 from siamese.feedback import forget_feedback
 from siamese.store import ContentStore
-from siamese.tables import CLAIM_DECISIONS, IMAGES, Table, TableError
+from siamese.tables import CLAIM_DECISIONS, IMAGES
 
 _OF_CLAIMS = ("score", "explain", "drift", "report")
 
@@ -63,7 +62,7 @@ def _forget_claims(data_dir: Path, writer: str, told: list[str]) -> set[str]:
     ids: set[str] = set()
     folders: set[Path] = set()
     for path in sorted((data_dir / "stages" / "score").glob("*/decisions.parquet")):
-        table = _readable(CLAIM_DECISIONS, path)
+        table = CLAIM_DECISIONS.read_whole(path)
         if table is None or "writer_id" not in table:
             continue
         mine = table[table["writer_id"] == writer]
@@ -87,7 +86,7 @@ def _forget_dataset(data_dir: Path, writer: str, told: list[str]) -> set[str]:
     ids: set[str] = set()
     inside = outside = 0
     for path in sorted((data_dir / "stages").glob("*/*/images.parquet")):
-        table = _readable(IMAGES, path)
+        table = IMAGES.read_whole(path)
         if table is None:
             continue
         mine = table[(table["writer"] == writer) | table["writer"].str.endswith(f":{writer}")]
@@ -106,10 +105,3 @@ def _forget_dataset(data_dir: Path, writer: str, told: list[str]) -> set[str]:
     told += _counted(inside, "picture(s) of training sets removed.")
     told += _counted(outside, "picture(s) are in folders of yours: remove them there.")
     return ids
-
-
-def _readable(table: Table, path: Path) -> pd.DataFrame | None:
-    try:
-        return table.read(path)
-    except (OSError, pa.ArrowException, TableError):
-        return None

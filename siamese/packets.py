@@ -8,7 +8,6 @@ stores, so that scoring finds all of it there and decides as it always does.
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from siamese.imaging import USABLE
 from siamese.places import Place
 from siamese.preparing import prepare_files
 from siamese.scoring import Stores, files_of, with_vectors
-from siamese.store import CANVAS_SCHEMA
+from siamese.store import CANVAS_SCHEMA, parquet_bytes
 from siamese.verifier import Verifier
 
 _OUT, _BACK, _MODELS = "pictures", "vectors", "models"
@@ -133,10 +132,8 @@ def _missing(files: Sequence[File], stores: Stores) -> list[File]:
 
 
 def _write(rows: pd.DataFrame, schema: pa.Schema, place: Place, name: str) -> None:
-    out = io.BytesIO()
     table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
-    pq.write_table(table, out, compression="zstd")
-    place.write(name, out.getvalue())
+    place.write(name, parquet_bytes(table))
 
 
 def _read(place: Place, name: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from scipy import ndimage
 
 from siamese.config import ImagingSettings
-from siamese.store import ContentStore, stack_canvases
+from siamese.store import ContentStore, parquet_bytes, stack_canvases
 from siamese.trials import Trials
 
 #: Facts of a picture that tell scanner, pen and hand apart, and what each is.
@@ -145,7 +145,6 @@ def _shape(canvas: npt.NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def _parquet(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
-    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
-    return out.getvalue()
+    return parquet_bytes(
+        pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    )

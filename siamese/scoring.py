@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from siamese.canvases import File
 from siamese.claims import Claim, claim_fingerprint, hash_claims
@@ -25,7 +24,7 @@ from siamese.imaging import USABLE
 from siamese.pictures import Picture
 from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
 from siamese.store import ContentStore, embedding_schema
-from siamese.tables import CLAIM_DECISIONS, TableError
+from siamese.tables import CLAIM_DECISIONS
 from siamese.tiers import Tiers
 from siamese.verifier import Verifier
 
@@ -87,8 +86,8 @@ def score_shards(
     Decisions tables, one row a claim in the order given, with further columns at the end.
     """
     tiers = Tiers.of(verifier)
-    # One for each of two threads.
-    stores, ahead = (Stores.of(verifier, batch.store) for _ in range(2))
+    stores = Stores.of(verifier, batch.store)
+    ahead = canvas_store(batch.store, verifier.imaging_settings)  # for the other thread
     names, enrolled = batch.enrolment.names, batch.enrolment.files
     batch = replace(batch, root=batch.root.resolve())
     size, step = verifier.imaging_settings, settings.shard
@@ -98,10 +97,10 @@ def score_shards(
         ids = hash_claims(some)
         name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
-        table, facts = _read_whole(entry), pd.DataFrame()
+        table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()
         if table is None:
             files = files_of(some, ids, enrolled)
-            facts = prepare_files(files, size, ahead.canvases, decoders=decoders)
+            facts = prepare_files(files, size, ahead, decoders=decoders)
         return _Shard(some, ids, entry, table, facts)
 
     with Decoders(settings.workers) as decoders, ThreadPoolExecutor(1) as thread:
@@ -128,14 +127,6 @@ def score_claims(
 ) -> pd.DataFrame:
     """The decisions of :func:`score_shards` as one table."""
     return pd.concat(score_shards(claims, batch, verifier, settings), ignore_index=True)
-
-
-def _read_whole(entry: Path) -> pd.DataFrame | None:
-    """A finished shard; None where there is none, or it is damaged."""
-    try:
-        return CLAIM_DECISIONS.read(entry)
-    except (OSError, pa.ArrowException, TableError):
-        return None
 
 
 def files_of(

@@ -93,9 +93,7 @@ class ContentStore:
         if rows.empty:
             return
         table = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
-        out = io.BytesIO()
-        pq.write_table(table, out, compression="zstd", row_group_size=_GROUP)
-        self.place.write(_new_name(), out.getvalue())
+        self.place.write(_new_name(), parquet_bytes(table, _GROUP))
         self._merge()
 
     def remove(self, which: Callable[[pa.Table], pa.ChunkedArray]) -> int:
@@ -121,9 +119,7 @@ class ContentStore:
                     continue
                 rest = table.filter(pc.invert(mine))
                 if len(rest):
-                    out = io.BytesIO()
-                    pq.write_table(rest, out, compression="zstd", row_group_size=_GROUP)
-                    self.place.write(_new_name(), out.getvalue())
+                    self.place.write(_new_name(), parquet_bytes(rest, _GROUP))
                 self.place.remove(name)
                 removed += count
         return removed
@@ -154,8 +150,8 @@ class ContentStore:
             tables.append(table.filter(pc.is_in(table.column("image_id"), wanted)))
         found = pa.concat_tables(tables)
         # Two writers may have made the same row.
-        first = pd.Series(found.column("image_id").to_pandas()).duplicated().to_numpy()
-        return found.filter(pa.array(~first)) if first.any() else found
+        again = found.column("image_id").to_pandas().duplicated().to_numpy()
+        return found.filter(pa.array(~again)) if again.any() else found
 
     def _all(self, names: Sequence[str]) -> pa.Table:
         found = [self._read(part, names) for part in list(self._parts)]
@@ -224,6 +220,13 @@ class ContentStore:
             # The rows are there twice until these are gone, which readers bear.
             for name in small:
                 self.place.remove(name)
+
+
+def parquet_bytes(table: pa.Table, row_group_size: int | None = None) -> bytes:
+    """A table as the content of a Parquet file."""
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd", row_group_size=row_group_size)
+    return out.getvalue()
 
 
 def _new_name() -> str:

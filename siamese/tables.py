@@ -92,6 +92,13 @@ class Table:
                     pa.Table.from_pandas(columns, schema=schema, preserve_index=False)
                 )
 
+    def read_whole(self, path: Path) -> pd.DataFrame | None:
+        """The same as :meth:`read`; None where there is no such table, or it is damaged."""
+        try:
+            return self.read(path)
+        except (OSError, pa.ArrowException, TableError):
+            return None
+
     def read(self, path: Path) -> pd.DataFrame:
         """Read and check; category columns come back as plain strings."""
         table = pq.ParquetFile(path).read()

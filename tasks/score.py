@@ -63,19 +63,17 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
         with replace_file(work.into / "decisions.csv") as handle:
             for table in scoring.score_shards(found, batch, verifier, settings.scoring, progress):
                 handle.write(people_csv(table, header=handle.tell() == 0).encode())
-                for row in table[table["decision"] == "unusable"].itertuples():
-                    if counts["unusable"] < _TOLD:
-                        why = f"({row.reason}). {row.reason_detail}"
-                        work.log(f"Claim {row.claim_id!r} is unusable {why}")
-                    counts["unusable"] += 1
-                counts.update(table.loc[table["decision"] != "unusable", "decision"])
+                unusable = table[table["decision"] == "unusable"]
+                for row in unusable.head(max(_TOLD - counts["unusable"], 0)).itertuples():
+                    why = f"({row.reason}). {row.reason_detail}"
+                    work.log(f"Claim {row.claim_id!r} is unusable {why}")
+                counts.update(table["decision"])
                 yield table
 
     # That of the folder as it was when the run began; each row has the ids of what it is about.
-    fingerprint = work.outside
-    facts = {**work.provenance, "claims_fingerprint": fingerprint, "model": model.stage}
+    facts = {**work.provenance, "claims_fingerprint": work.outside, "model": model.stage}
     CLAIM_DECISIONS.write_all(tables(), work.into / "decisions.parquet", facts)
-    write_json(work.into / "claims.json", {"fingerprint": fingerprint})
+    write_json(work.into / "claims.json", {"fingerprint": work.outside})
     shutil.rmtree(batch.ledger)
     told = ", ".join(f"{counts[name]} {name}" for name in DECISIONS)
     work.log(f"{counts.total():,} claims: {told}.")

@@ -29,9 +29,9 @@ def store(folder: Path) -> ContentStore:
 
 
 @settings(max_examples=20, deadline=None)
-@given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=5), asked=st.randoms())
+@given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=5))
 def test_what_was_put_is_found_whatever_the_parts(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], asked: object
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:
     made = store(tmp_path_factory.mktemp("store"))
     known = []
