@@ -20,9 +20,10 @@ from pathlib import Path
 
 import growth
 
-from siamese.claims import fingerprint_claims, read_claims
+from siamese.claims import fingerprint_claims
 from siamese.config import ScoringSettings, Settings
 from siamese.enrolment import read_enrolment
+from siamese.intake import read_claims
 from siamese.scoring import Batch, score_shards
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier

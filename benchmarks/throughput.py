@@ -29,9 +29,10 @@ import torch
 from untrained import untrained
 
 from siamese import imaging
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import hash_claims
 from siamese.config import ImagingSettings, ScoringSettings
 from siamese.enrolment import read_enrolment
+from siamese.intake import read_claims
 from siamese.model import to_input
 from siamese.preparing import prepare_files
 from siamese.scoring import Batch, Stores, score_claims, with_vectors

@@ -47,12 +47,12 @@ def score(
     TIFF or PDF is scan.pdf#page=2. Exit code 3: some claims are unusable.
     """
     settings = read_settings(config, set_, data_dir)
-    from siamese.claims import read_claims
     from siamese.enrolment import enrolment_folder, read_enrolment
+    from siamese.intake import read_claims
 
     try:
         enrolment = read_enrolment(enrolment_folder(settings.data_dir))
-        found = read_claims(claims_dir, enrolment.writers)
+        found = read_claims(claims_dir, enrolment.writers, settings.scoring.picture_folders)
     except InputError as error:
         stop(str(error), BAD_INPUT)
     except RunError as error:

@@ -72,7 +72,10 @@ def absolute(settings: Settings) -> Settings:
         source.model_copy(update={"path": source.path.resolve() if source.path else None})
         for source in settings.sources
     )
-    return settings.model_copy(update={"data_dir": settings.data_dir.resolve(), "sources": sources})
+    folders = tuple(folder.resolve() for folder in settings.scoring.picture_folders)
+    scoring = settings.scoring.model_copy(update={"picture_folders": folders})
+    changes = {"data_dir": settings.data_dir.resolve(), "sources": sources, "scoring": scoring}
+    return settings.model_copy(update=changes)
 
 
 def prepare_environment(settings: Settings) -> None:

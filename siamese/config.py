@@ -202,6 +202,9 @@ class ScoringSettings(Section):
     workers: int = Field(0, ge=0, description="decoding processes; 0: one a core")
     cluster: str = Field("", description="Dask scheduler whose workers embed, as tcp://host:8786")
     exchange: str = Field("", description="folder or s3:// address that those workers can reach")
+    picture_folders: tuple[Path, ...] = Field(
+        (), description="outside the claims folder, that a manifest may name pictures of"
+    )
 
 
 class TrackingSettings(Section):

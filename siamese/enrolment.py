@@ -17,17 +17,15 @@ import pyarrow.compute as pc
 from siamese.config import ImagingSettings
 from siamese.files import shown
 from siamese.imaging import USABLE, ImageRefused
+from siamese.manifests import ManifestError, find_manifest, read_manifest
 from siamese.pictures import (
     Folder,
-    ManifestError,
     Picture,
     copy_picture,
-    find_manifest,
     folder_of,
     hash_pictures,
     is_there,
     need_pdf_reader,
-    read_manifest,
 )
 from siamese.preparing import Progress, canvas_store, prepare_files
 from siamese.store import ContentStore

@@ -20,7 +20,8 @@ from siamese import imaging
 from siamese.claims import Claim
 from siamese.config import ImagingSettings
 from siamese.files import fingerprint, write_text
-from siamese.pictures import ManifestError, Picture, copy_picture, read_manifest
+from siamese.manifests import ManifestError, read_manifest
+from siamese.pictures import Picture, copy_picture
 from siamese.spreadsheets import people_csv, unguarded
 
 LABELS = ("genuine", "forged")

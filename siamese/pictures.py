@@ -1,31 +1,25 @@
-"""Pictures that people name: pages of files in a folder that nothing may leave, and manifests."""
+"""Pictures that people name: pages of files in a folder that nothing may leave."""
 
 from __future__ import annotations
 
 import importlib.util
 import io
 import os
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from PIL import Image
 
 from siamese import imaging
 from siamese.canvases import page_id
 from siamese.config import ImagingSettings
-from siamese.errors import InputError
 from siamese.files import replace_file, sha256_of, sha256_of_file, shown
+from siamese.manifests import ManifestError
 from siamese.sources.listing import PICTURES
 
 #: Files that hold signatures: pictures, and the pages of PDF files.
 SCANS = PICTURES | {".pdf"}
-
-
-class ManifestError(InputError):
-    """A manifest that cannot be read at all; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,8 @@ class Picture:
 
     def name(self, root: Path) -> str:
         """As a manifest in ``root``, with all links followed, names it."""
-        relative = shown(str(self.path.relative_to(root)))
+        within = self.path.is_relative_to(root)
+        relative = shown(str(self.path.relative_to(root) if within else self.path))
         return relative if self.page == 1 else f"{relative}#page={self.page}"
 
 
@@ -57,12 +52,22 @@ class Folder:
     """A folder that no name in it may lead out of, whatever links there are in it.
 
     Where its folders really are is looked up once; an object of this class is not to outlive
-    the reading of a manifest.
+    the reading of some rows.
+
+    Parameters
+    ----------
+    besides : other folders that names may lead to.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, besides: Iterable[Path] = ()) -> None:
         self.root = Path(os.path.realpath(root))
+        self.besides = tuple(besides)
+        self._allowed = [f"{os.path.realpath(folder)}/" for folder in (root, *self.besides)]
         self._real: dict[str, str] = {}
+
+    def again(self) -> Folder:
+        """The same, with everything to be looked up anew."""
+        return Folder(self.root, self.besides)
 
     def picture(self, name: str) -> Picture | None:
         """The picture, with links followed, when its path can be one and stays within."""
@@ -76,7 +81,8 @@ class Folder:
                 path = os.path.realpath(path)
         except (OSError, ValueError):  # too long, a NUL in it
             return None
-        return Picture(Path(path), page) if f"{path}/".startswith(f"{self.root}/") else None
+        allowed = any(f"{path}/".startswith(folder) for folder in self._allowed)
+        return Picture(Path(path), page) if allowed else None
 
     def expand(self, name: str) -> list[Picture | None]:
         """The picture itself or, of a folder, those in it; None for what leaves the root."""
@@ -90,30 +96,6 @@ class Folder:
         """All pictures in a folder and its folders; links that leave are not among them."""
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
         return [picture for path in paths if (picture := self.picture(str(path)))]
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Commas, or semicolons where the first line has those alone; a row too long is an error."""
-    with path.open(encoding="utf-8-sig") as handle:
-        head = handle.readline()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            sep=";" if ";" in head and "," not in head else ",",
-            encoding="utf-8-sig",
-        )
-
-
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _read_csv,
-    # Arrow's own types: whole numbers with a gap among them stay whole.
-    ".parquet": lambda path: pd.read_parquet(path, dtype_backend="pyarrow"),
-    ".xlsx": lambda path: pd.read_excel(path, dtype=str, keep_default_na=False),
-}
 
 
 def is_folder(path: Path) -> bool:
@@ -168,55 +150,9 @@ def hash_pictures(pictures: Iterable[Picture]) -> dict[Picture, str]:
     return {picture: page_id(files[picture.path], picture.page) for picture in pictures}
 
 
-def read_manifest(manifest: Path, required: Iterable[str] = ()) -> pd.DataFrame:
-    """All cells as text, empty ones as empty text.
-
-    Raises
-    ------
-    ManifestError : it cannot be read, or lacks a required column.
-    """
-    reader = READERS.get(manifest.suffix.lower())
-    if reader is None:
-        raise ManifestError(f"{manifest} is not one of {', '.join(READERS)}.")
-    try:
-        table = reader(manifest).astype(object).fillna("").astype(str)
-    except ImportError as error:
-        raise ManifestError(f"Reading {manifest.name} needs: pip install openpyxl") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{manifest} is not UTF-8; save it as CSV UTF-8.") from error
-    # A damaged workbook or Parquet file raises nearly anything in its reader.
-    except Exception as error:
-        raise ManifestError(f"{manifest} could not be read: {error}") from error
-    table.columns = table.columns.map(str)
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise ManifestError(f"{manifest} has two columns {repeated[0]}.")
-    missing = set(required) - set(table.columns)
-    if missing:
-        raise ManifestError(f"{manifest} lacks the column(s) {', '.join(sorted(missing))}.")
-    return table.reset_index(drop=True)
-
-
 def folder_of(root: Path) -> Path:
     """Where names start: a folder itself, or that of a manifest."""
     return root.parent if root.is_file() else root
-
-
-def find_manifest(root: Path, stem: str) -> Path | None:
-    """The manifest of a folder, if it has one; a manifest itself.
-
-    Raises
-    ------
-    ManifestError : the folder has several.
-    """
-    if root.is_file():
-        return root
-    found = [root / f"{stem}{suffix}" for suffix in READERS]
-    found = [path for path in found if path.is_file()]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise ManifestError(f"{root} has {names}; name the one to be read, as in {found[0]}.")
-    return found[0] if found else None
 
 
 def need_pdf_reader(pictures: Iterable[Picture], root: Path) -> None:

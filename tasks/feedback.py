@@ -10,9 +10,9 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from siamese import feedback as keeping
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import hash_claims
 from siamese.config import Settings
-from tasks.score import enrolment_of
+from tasks.score import claims_of, enrolment_of
 
 
 def feedback_folder(settings: Settings) -> Path:
@@ -24,7 +24,7 @@ def feedback_folder(settings: Settings) -> Path:
 def feedback(settings: Settings, claims_dir: Path, verdicts: Path) -> pd.DataFrame:
     """One row a verdict, with its outcome; see :func:`siamese.feedback.keep`."""
     said = keeping.read_verdicts(verdicts)
-    claims = read_claims(claims_dir, enrolment_of(settings).writers)
+    claims = claims_of(settings, claims_dir, enrolment_of(settings))
     ids = hash_claims(claims)
     folder = feedback_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)

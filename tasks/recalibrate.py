@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 
 from siamese import recalibration
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import hash_claims
 from siamese.config import Settings
 from siamese.files import read_json, write_json
 from siamese.metrics import Estimate
@@ -21,7 +21,7 @@ from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.calibrate import REFERENCES
 from tasks.register import REGISTERING, log_model, verifier_sha256
-from tasks.score import claims_fingerprint, enrolment_of
+from tasks.score import claims_fingerprint, claims_of, enrolment_of
 from tasks.stage import Output, Work, stage
 
 
@@ -36,7 +36,7 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     """A verifier with its new calibration, and ``figures.json``: the policy before and after."""
     verifier = Verifier.load(model.path)
     enrolment = enrolment_of(settings)
-    claims = read_claims(labelled_dir, enrolment.writers)
+    claims = claims_of(settings, labelled_dir, enrolment)
     hashes = hash_claims(claims)
     store = settings.data_dir.resolve() / "store"
     stores = Stores.of(verifier, store)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from siamese import claims, scoring
+from siamese import scoring
+from siamese.claims import Claims, fingerprint_claims
 from siamese.config import Settings
 from siamese.enrolment import Enrolment, enrolment_folder, read_enrolment
 from siamese.files import replace_file, write_json, write_text
+from siamese.intake import read_claims
 from siamese.pictures import folder_of
 from siamese.spreadsheets import people_csv
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
@@ -30,8 +32,12 @@ def enrolment_of(settings: Settings) -> Enrolment:
 
 def claims_fingerprint(settings: Settings, root: Path) -> str:
     """Content of everything in the claims folder that would be read, and of what is enrolled."""
-    found = claims.read_claims(root, enrolment_of(settings).writers)
-    return claims.fingerprint_claims(found, folder_of(root))
+    return fingerprint_claims(claims_of(settings, root, enrolment_of(settings)), folder_of(root))
+
+
+def claims_of(settings: Settings, root: Path, enrolment: Enrolment) -> Claims:
+    """Those of a folder, under the settings for what it may name."""
+    return read_claims(root, enrolment.writers, settings.scoring.picture_folders)
 
 
 @stage(
@@ -43,7 +49,7 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     """``decisions.parquet`` and ``.csv``, one row a claim."""
     verifier = Verifier.load(model.path).under(settings.policy)
     enrolment = enrolment_of(settings)
-    found = claims.read_claims(claims_dir, enrolment.writers)
+    found = claims_of(settings, claims_dir, enrolment)
     started = work.into / "started_at"
     if not started.is_file():
         write_text(started, datetime.now(UTC).isoformat(timespec="seconds"))

@@ -9,12 +9,11 @@ from pathlib import Path
 from prefect import get_run_logger, task, unmapped
 
 from siamese import packets
-from siamese.claims import read_claims
 from siamese.config import Settings
 from siamese.places import Place
 from siamese.scoring import Stores
 from siamese.verifier import Verifier
-from tasks.score import enrolment_of
+from tasks.score import claims_of, enrolment_of
 from tasks.stage import Output
 
 _AT_ONCE = 64  # packets on their way
@@ -41,7 +40,7 @@ def spread(settings: Settings, model: Output, claims_dir: Path) -> int:
     address = settings.scoring.exchange or str(data_dir / "exchange")
     place, verifier = Place.of(address), Verifier.load(model.path)
     stores, enrolment = Stores.of(verifier, data_dir / "store"), enrolment_of(settings)
-    found = read_claims(claims_dir, enrolment.writers)
+    found = claims_of(settings, claims_dir, enrolment)
     sent = packets.send_verifier(model.path, place)
     names = packets.pack(found, enrolment, verifier, stores, place, settings.scoring.shard)
     total, workers = 0, settings.scoring.workers

@@ -12,9 +12,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from siamese.claims import read_claims
 from siamese.config import ScoringSettings
 from siamese.enrolment import read_enrolment
+from siamese.intake import read_claims
 from siamese.scoring import Batch, score_claims
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier

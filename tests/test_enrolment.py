@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from example_verifier import small_verifier
 
-from siamese.claims import read_claims
 from siamese.config import ImagingSettings, ScoringSettings
 from siamese.enrolment import enrol, read_enrolment, read_references
 from siamese.errors import RunError
-from siamese.pictures import ManifestError
+from siamese.intake import read_claims
+from siamese.manifests import ManifestError
 from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
 

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from example_verifier import small_verifier
 
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import hash_claims
 from siamese.config import ScoringSettings
 from siamese.enrolment import enrol, enrolment_folder, read_enrolment, read_references
 from siamese.errors import InputError
 from siamese.feedback import Verdict, keep
 from siamese.forgetting import forget
+from siamese.intake import read_claims
 from siamese.preparing import prepare_files
 from siamese.scoring import Batch, Stores, files_of, score_claims, with_vectors
 from siamese.sources import synthetic

@@ -15,11 +15,11 @@ from PIL import Image
 
 from siamese import handwriting, imaging
 from siamese.canvases import prepare_file, refused_file
-from siamese.claims import read_claims
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
 from siamese.files import sha256_of
 from siamese.imaging import QUALITIES
+from siamese.intake import read_claims
 
 SETTINGS = ImagingSettings(max_pixels=4_000_000, max_bytes=2_000_000)
 #: More by this variable: FUZZ_CASES=100000 pytest tests/test_hostile.py

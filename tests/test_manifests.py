@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import subprocess
+import sys
+import zipfile
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from example_verifier import small_verifier
 from test_scoring import scored, write_manifest
 
-from siamese.claims import fingerprint_claims, read_claims
-from siamese.pictures import ManifestError
+from siamese.claims import fingerprint_claims
+from siamese.intake import read_claims
+from siamese.manifests import ManifestError
 from siamese.sources import synthetic
 from siamese.spreadsheets import people_csv
 
@@ -114,6 +122,92 @@ def test_a_ragged_csv_is_refused_and_other_forms_are_read(root: Path) -> None:
     ).assign(writer_id=pd.array([123, None], "Int64"))
     table.to_parquet(root / "claims.parquet")
     assert [claim.writer for claim in read_claims(root)] == ["123", ""]
+
+
+def test_cells_of_any_type_are_text(root: Path) -> None:
+    there = {"questioned": "questioned.png", "reference": "reference_1.png"}
+    odd = pa.table(
+        {
+            "claim_id": pa.array([7, None, 9]),
+            **{name: pa.array([value] * 3).dictionary_encode() for name, value in there.items()},
+            "flag": pa.array([True, False, None]),
+            "day": pa.array([date(2026, 11, 25)] * 3),
+            "list": pa.array([["a", "b"], [], None]),
+            "bytes": pa.array([b"\xff", b"", None]),
+            "nested": pa.array([{"a": 1}] * 3),
+        }
+    )
+    pq.write_table(odd, root / "claims.parquet")
+    found = {claim.claim_id: claim for claim in read_claims(root)}
+    assert set(found) == {"7", "9", "(no id, row 3)"}
+    assert not found["7"].problem
+    assert found["7"].further["day"] == "2026-11-25"
+    assert all(isinstance(cell, str) for claim in found.values() for cell in claim.further.values())
+    # A picture's name that is none is a claim's own problem.
+    wrong = odd.set_column(1, "questioned", pa.array([1.5, 2.5, 3.5]))
+    pq.write_table(wrong, root / "claims.parquet")
+    assert {claim.problem for claim in read_claims(root)} == {
+        "questioned_missing",
+        "claim_without_id",
+    }
+
+
+def test_a_workbook_that_unpacks_to_gigabytes_is_refused(root: Path) -> None:
+    with (
+        zipfile.ZipFile(root / "claims.xlsx", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
+        file.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as part,
+    ):
+        for _ in range(33):
+            part.write(bytes(64 * 1024**2))
+    with pytest.raises(ManifestError, match="unpacked it would have"):
+        read_claims(root)
+
+
+ROWS = int(os.environ.get("MANIFEST_ROWS", "1000000"))
+_READ = """
+import resource, sys
+from pathlib import Path
+from siamese.intake import read_claims
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+claims = read_claims(Path(sys.argv[1]))
+middle = claims[len(claims) // 2]
+print(len(claims), middle.claim_id, len(middle.references), middle.problem, peak() - before)
+"""
+
+
+def test_a_manifest_lies_on_disk(root: Path) -> None:
+    """MANIFEST_ROWS=10000000 for the ten million that were promised: two minutes."""
+    order = list(range(ROWS))
+    random.Random(1).shuffle(order)
+    with (root / "claims.csv").open("w") as out:
+        out.write("claim_id,questioned,reference,amount\n")
+        out.writelines(
+            f"C-{row // 2:08d},questioned.png,reference_{row % 2}.png,{row % 977}\n"
+            for row in order
+        )
+    (root / "reference_0.png").write_bytes((root / "reference_1.png").read_bytes())
+    told = subprocess.check_output([sys.executable, "-c", _READ, root], text=True).split()
+    count, name, references, took = int(told[0]), told[1], int(told[2]), int(told[3])
+    assert (count, name, references) == (ROWS // 2, f"C-{ROWS // 4:08d}", 2)
+    assert took < 250 * ROWS  # bytes; the same as a table of pandas took three times as much
+
+
+def test_other_folders_are_read_when_they_are_allowed(root: Path, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    shutil.copy(root / "reference_1.png", scans / "r.png")
+    (scans / "out.png").symlink_to("/etc/passwd")
+    write_manifest(
+        root,
+        f"claim_id,questioned,reference\na,questioned.png,{scans}/r.png\n"
+        f"b,questioned.png,../scans/r.png\nc,questioned.png,{scans}/../{tmp_path.name}/x.png\n"
+        f"d,questioned.png,{scans}/out.png\n",
+    )
+    assert {claim.problem for claim in read_claims(root)} == {"path_outside"}
+    found = {claim.claim_id: claim for claim in read_claims(root, besides=[scans])}
+    assert [found[name].problem for name in "abcd"] == ["", "", "path_outside", "path_outside"]
+    assert found["a"].references[0].name(root) == str(scans / "r.png")
 
 
 def test_fingerprints_see_what_is_enrolled(root: Path) -> None:

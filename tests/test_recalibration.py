@@ -13,12 +13,13 @@ from example_verifier import POLICY, small_verifier, trials
 
 from siamese import handwriting
 from siamese.calibration import CalibrationError, calibrate
-from siamese.claims import hash_claims, read_claims
+from siamese.claims import hash_claims
 from siamese.config import PolicySettings, TierSettings
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.feedback import keep, read_verdicts
-from siamese.pictures import ManifestError
+from siamese.intake import read_claims
+from siamese.manifests import ManifestError
 from siamese.preparing import prepare_files
 from siamese.recalibration import label_of, labelled_trials, recalibrate
 from siamese.record import Record

@@ -15,10 +15,10 @@ import pytest
 from example_verifier import small_verifier, trials
 
 from siamese import report
-from siamese.claims import read_claims
 from siamese.config import ScoringSettings
 from siamese.enrolment import read_enrolment
 from siamese.explaining import EXPLANATIONS, explain
+from siamese.intake import read_claims
 from siamese.record import Record
 from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic

@@ -16,12 +16,14 @@ from PIL import Image
 
 from siamese import scoring, training
 from siamese.calibration import calibrate
-from siamese.claims import fingerprint_claims, hash_claims, read_claims
+from siamese.claims import fingerprint_claims, hash_claims
 from siamese.config import ScoringSettings
 from siamese.decision import decide
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
-from siamese.pictures import ManifestError, Picture
+from siamese.intake import read_claims
+from siamese.manifests import ManifestError
+from siamese.pictures import Picture
 from siamese.preparing import canvas_store, canvases_of, prepare_files
 from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
