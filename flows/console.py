@@ -147,7 +147,8 @@ def show_decisions(made: Any) -> int:
     """Where the decisions are, and how many of each; returns the number unusable."""
     from siamese.tables import CLAIM_DECISIONS, DECISIONS
 
-    decisions = CLAIM_DECISIONS.read(made.decisions.path / "decisions.parquet")
+    path = made.decisions.path / "decisions.parquet"
+    decisions = CLAIM_DECISIONS.columns(path, ["decision"])
     counts = decisions["decision"].value_counts()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in DECISIONS)
     out.print(f"\n{len(decisions):,} claims: {told}.")

@@ -29,6 +29,8 @@ LEVEL = 0.05
 _RESAMPLES = 400
 _MOST = 2000  # claims that are looked at
 _FEWEST = 20  # values below which a batch tells nothing
+#: Columns of the decisions that are looked at.
+COLUMNS = ("distance", "n_references", "questioned_id", "writer_id")
 _GRID = np.linspace(0, 2, 201)  # of distances
 _SHARES = np.array(
     [(a, b, 20 - a - b) for a in range(21) for b in range(21 - a)], np.float64
@@ -87,6 +89,7 @@ def of_batch(decisions: pd.DataFrame, verifier: Verifier, store: Path, seed: int
 
     Parameters
     ----------
+    decisions : with the :data:`COLUMNS` at least, ``writer_id`` where there is one.
     store : folder of the canvases. Of a large batch, a sample is looked at.
     """
     scored = decisions[decisions["distance"].notna()]

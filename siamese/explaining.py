@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from PIL import Image
 from torch.nn import functional as F
 
 from siamese.model import SignatureNet, to_input
-from siamese.preparing import Progress
 from siamese.scoring import Stores
 from siamese.store import stack_canvases
 from siamese.verifier import Verifier
@@ -33,15 +32,13 @@ EXPLANATIONS = pa.schema(
 
 
 def explain(
-    decisions: pd.DataFrame,
-    verifier: Verifier,
-    store: Path,
-    progress: Progress = lambda done, total: None,
+    decisions: Iterable[pd.DataFrame], verifier: Verifier, store: Path
 ) -> Iterator[pd.DataFrame]:
     """An overlay and a difference map of each claim of a decisions table, in its order.
 
     Parameters
     ----------
+    decisions : the table in parts.
     store : folder of canvases and vectors. A claim whose own are no longer in it is left out.
 
     Yields
@@ -50,30 +47,34 @@ def explain(
     """
     size = verifier.imaging_settings
     stores = Stores.of(verifier, store)
-    for start in range(0, len(decisions), _BATCH):
-        part = decisions.iloc[start : start + _BATCH]
+    for part in _batches(decisions):
         ids = [*part["questioned_id"], *part["closest_reference_id"]]
         canvases = stores.canvases.get(ids, ["canvas"])
         vectors = stores.vectors.get(part["closest_reference_id"].tolist())
         there = part[["questioned_id", "closest_reference_id"]].isin(canvases.index).all(axis=1)
         there &= part["closest_reference_id"].isin(vectors.index)
-        part = part[there]
-        if part.empty:
+        known = part[there]
+        if known.empty:
             continue
         asked, references = (
-            stack_canvases(canvases.loc[part[column]], size.height, size.width)
+            stack_canvases(canvases.loc[known[column]], size.height, size.width)
             for column in ("questioned_id", "closest_reference_id")
         )
-        nearest = np.stack(vectors.loc[part["closest_reference_id"], "embedding"].tolist())
+        nearest = np.stack(vectors.loc[known["closest_reference_id"], "embedding"].tolist())
         maps = difference_maps(verifier.network, asked, nearest)
         yield pd.DataFrame(
             {
-                "claim_id": part["claim_id"],
+                "claim_id": known["claim_id"],
                 "overlay": [_webp(one) for one in overlay(references, asked)],
                 "difference": [_webp(one) for one in draw_maps(asked, maps)],
             }
         )
-        progress(min(start + _BATCH, len(decisions)), len(decisions))
+
+
+def _batches(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    for part in parts:
+        for start in range(0, len(part), _BATCH):
+            yield part.iloc[start : start + _BATCH]
 
 
 def _webp(picture: Colours) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Findings:
 
 
 def write_report(
-    decisions: pd.DataFrame,
+    decisions: Path,
     claims_root: Path,
     verifier: Verifier,
     findings: Findings,
@@ -76,42 +76,40 @@ def write_report(
 
     Parameters
     ----------
-    decisions : a decisions table; further columns are shown too.
+    decisions : file of a decisions table; further columns are shown too.
     claims_root : where the table's paths start.
     verifier : under the policy that was decided by.
     workers : see :class:`siamese.decoding.Decoders`.
     """
-    beside = None if len(decisions) <= _EMBEDDED_CLAIMS else folder / "thumbnails"
+    made = CLAIM_DECISIONS.columns(decisions, ("decision", "n_references", "distance"))
+    total = len(made)
+    beside = None if total <= _EMBEDDED_CLAIMS else folder / "thumbnails"
     thumbnails = Thumbnails(claims_root, verifier.imaging_settings, findings.enrolled, beside)
-    further = [name for name in decisions.columns if name not in CLAIM_DECISIONS.schema.names]
+    names = pq.read_schema(decisions).names
+    further = [name for name in names if name not in CLAIM_DECISIONS.schema.names]
     environment = Environment(
         loader=PackageLoader("siamese", "."), autoescape=True, undefined=StrictUndefined
     )
     script = environment.loader.get_source(environment, "report.js")[0]  # type: ignore[union-attr]
-    usual = usual_references(decisions)
+    usual = usual_references(made)
     template = environment.get_template("report.html").render
     same = {
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "totals": {name: int((decisions["decision"] == name).sum()) for name in DECISIONS},
-        "total": len(decisions),
+        "totals": {name: int((made["decision"] == name).sum()) for name in DECISIONS},
+        "total": total,
         "facts": _facts(verifier, findings.provenance),
         "expected": _expected(verifier),
         "shifts": findings.shifts,
         "usual": usual,
-        "histogram": _histogram(decisions, verifier, usual),
+        "histogram": _histogram(made, verifier, usual),
         "det": _det(verifier, usual),
     }
-    ordered = decisions
-    if len(decisions) > _PART:
-        rank = decisions["decision"].map(_ORDER.index)
-        ordered = decisions.iloc[rank.argsort(kind="stable")]
-    starts = range(0, max(len(ordered), 1), _PART)
-    parts = ["report.html", *(f"report-{number}.html" for number in range(2, len(starts) + 1))]
-    drawn = _Explanations(findings.explanations)
+    count = max(-(-total // _PART), 1)
+    parts = ["report.html", *(f"report-{number}.html" for number in range(2, count + 1))]
+    drawn, done = _Explanations(findings.explanations), 0
     with Decoders(workers) as decoders:
-        for name, start in zip(parts, starts, strict=True):
-            some = ordered.iloc[start : start + _PART]
+        for name, some in zip(parts, _ordered(decisions, total), strict=True):
             data = {
                 "rows": _rows(some, further, drawn, thumbnails, decoders),
                 "further": further,
@@ -119,8 +117,26 @@ def write_report(
             }
             page = template(data=_as_script_data(data), parts=parts, part=name, **same)
             write_text(folder / name, page)
-            progress(start + len(some), len(decisions))
+            done += len(some)
+            progress(done, total)
     return folder / parts[0]
+
+
+def _ordered(decisions: Path, total: int) -> Iterator[pd.DataFrame]:
+    """The table in parts; of several parts, those for review come first."""
+    if total <= _PART:
+        yield CLAIM_DECISIONS.read(decisions)
+        return
+    kept: list[pd.DataFrame] = []
+    for decision in _ORDER:
+        for some in CLAIM_DECISIONS.parts(decisions, _PART):
+            kept.append(some[some["decision"] == decision])
+            if sum(map(len, kept)) >= _PART:
+                table = pd.concat(kept, ignore_index=True)
+                yield table.iloc[:_PART]
+                kept = [table.iloc[_PART:]]
+    if any(map(len, kept)):
+        yield pd.concat(kept, ignore_index=True)
 
 
 class _Explanations:

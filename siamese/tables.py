@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -54,8 +54,11 @@ class Table:
         missing = set(self.schema.names) - set(frame.columns)
         if missing:
             raise TableError(f"{self.name}: column(s) {', '.join(sorted(missing))} missing.")
+        return self._checked(frame, self.checks)
+
+    def _checked(self, frame: pd.DataFrame, checks: pandera.DataFrameSchema) -> pd.DataFrame:
         try:
-            self.checks.validate(frame, lazy=True)
+            checks.validate(frame, lazy=True)
         except pandera.errors.SchemaErrors as error:
             first = error.failure_cases.iloc[0]
             raise TableError(
@@ -101,13 +104,34 @@ class Table:
 
     def read(self, path: Path) -> pd.DataFrame:
         """Read and check; category columns come back as plain strings."""
-        table = pq.ParquetFile(path).read()
-        if not set(self.schema.names) <= set(table.schema.names):
-            raise TableError(f"{path} is not a {self.name} table: it has {table.schema.names}.")
-        frame = table.to_pandas()
-        for column in frame.select_dtypes("category"):
-            frame[column] = frame[column].astype("str")
-        return self.check(frame)
+        return self.check(_plain(self._open(path).read()))
+
+    def parts(self, path: Path, most: int) -> Iterator[pd.DataFrame]:
+        """The same, so many rows at a time."""
+        for batch in self._open(path).iter_batches(batch_size=most):
+            yield self.check(_plain(batch))
+
+    def columns(self, path: Path, names: Sequence[str]) -> pd.DataFrame:
+        """Some columns of all rows, checked; those that the file lacks are left out."""
+        file = self._open(path)
+        there = [name for name in names if name in file.schema_arrow.names]
+        checked = [name for name in there if name in self.checks.columns]
+        return self._checked(_plain(file.read(there)), self.checks.select_columns(checked))
+
+    def _open(self, path: Path) -> pq.ParquetFile:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        if not set(self.schema.names) <= set(names):
+            raise TableError(f"{path} is not a {self.name} table: it has {names}.")
+        return file
+
+
+def _plain(table: pa.Table | pa.RecordBatch) -> pd.DataFrame:
+    """In pandas, with category columns as plain strings."""
+    frame = table.to_pandas()
+    for column in frame.select_dtypes("category"):
+        frame[column] = frame[column].astype("str")
+    return frame
 
 
 def provenance_of(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tasks.stage import Output, Work, stage
 def drift(work: Work, settings: Settings, model: Output, scored: Output) -> str:
     """``drift.json``: a two-sample test of the distances and of each picture statistic."""
     shifts = drifting.of_batch(
-        CLAIM_DECISIONS.read(scored / "decisions.parquet"),
+        CLAIM_DECISIONS.columns(scored / "decisions.parquet", drifting.COLUMNS),
         Verifier.load(model.path),
         settings.data_dir.resolve() / "store",
         settings.seed,

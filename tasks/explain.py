@@ -12,23 +12,27 @@ from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
 from tasks.stage import Output, Work, stage
 
+_AT_ONCE = 4096  # claims
+
 
 @stage("explain", sections=())
 def explain(work: Work, settings: Settings, model: Output, scored: Output) -> str:
     """``explanations.parquet``: an overlay and a difference map of each claim for review."""
-    decisions = CLAIM_DECISIONS.read(scored / "decisions.parquet")
-    reviewed = decisions[decisions["decision"] == "review"]
+    path = scored / "decisions.parquet"
+    reviewed = int((CLAIM_DECISIONS.columns(path, ["decision"])["decision"] == "review").sum())
+    parts = CLAIM_DECISIONS.parts(path, _AT_ONCE)
     schema, count = explaining.EXPLANATIONS, 0
+    progress = work.progress("Reviews explained")
     with (
         replace_file(work.into / "explanations.parquet") as handle,
         pq.ParquetWriter(handle, schema) as writer,
     ):
         for made in explaining.explain(
-            reviewed,
+            (part[part["decision"] == "review"] for part in parts),
             Verifier.load(model.path),
             settings.data_dir.resolve() / "store",
-            work.progress("Reviews explained"),
         ):
             writer.write_table(pa.Table.from_pandas(made, schema=schema, preserve_index=False))
             count += len(made)
-    return f"## Explained\n\n{count:,} of {len(reviewed):,} reviewed claims.\n"
+            progress(count, reviewed)
+    return f"## Explained\n\n{count:,} of {reviewed:,} reviewed claims.\n"

@@ -28,7 +28,8 @@ def report(
     claims_dir: Path,
 ) -> str:
     """``report.html``, with ``thumbnails/`` beside it where there are many claims."""
-    decisions = CLAIM_DECISIONS.read(scored / "decisions.parquet")
+    decisions = scored / "decisions.parquet"
+    scored_at = CLAIM_DECISIONS.columns(decisions, ["scored_at"])["scored_at"]
     verifier = Verifier.load(model.path).under(settings.policy)
     findings = reporting.Findings(
         explanations=explained / "explanations.parquet",
@@ -38,7 +39,7 @@ def report(
             "Model": model.stage,
             "Claims fingerprint": read_json(scored / "claims.json")["fingerprint"],
             "Code version": work.provenance["code_version"],
-            "Scored at": str(decisions["scored_at"].iloc[0]),
+            "Scored at": str(scored_at.iloc[0]),
         },
     )
     path = reporting.write_report(
@@ -50,4 +51,4 @@ def report(
         workers=settings.scoring.workers,
         progress=work.progress("Claims in the report"),
     )
-    return f"## Report\n\n`{path.name}` shows {len(decisions):,} claims.\n"
+    return f"## Report\n\n`{path.name}` shows {len(scored_at):,} claims.\n"

@@ -64,7 +64,7 @@ def recent_decisions(settings: Settings, model_version: str, since: datetime) ->
     scored = settings.data_dir.resolve() / "stages" / "score"
     for path in sorted(scored.glob("[!.]*/decisions.parquet")):
         if datetime.fromtimestamp(path.stat().st_mtime, UTC) >= since:
-            table = CLAIM_DECISIONS.read(path)
+            table = CLAIM_DECISIONS.columns(path, (*drift.COLUMNS, "model_version"))
             found.append(table[table["model_version"] == model_version])
     if not found:
         return pd.DataFrame()

@@ -100,9 +100,9 @@ def test_reviewed_claims_are_explained_and_lost_pictures_left_out(tmp_path: Path
             "closest_reference_id": [ids[2], "f" * 64],
         }
     )
-    made = pd.concat(explain(decisions, verifier, tmp_path / "store"), ignore_index=True)
+    made = pd.concat(explain([decisions], verifier, tmp_path / "store"), ignore_index=True)
     assert made["claim_id"].tolist() == ["a"]
-    assert not list(explain(decisions, verifier, tmp_path / "empty"))
+    assert not list(explain([decisions], verifier, tmp_path / "empty"))
     for column in ("overlay", "difference"):
         picture = Image.open(io.BytesIO(made[column].iloc[0]))
         assert (picture.format, picture.size) == ("WEBP", (WIDTH, HEIGHT))

@@ -22,6 +22,7 @@ from siamese.intake import read_claims
 from siamese.record import Record
 from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
+from siamese.tables import CLAIM_DECISIONS
 
 
 def rows_of(page: Path) -> list[dict[str, object]]:
@@ -43,7 +44,9 @@ def test_every_claim_is_in_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     scored = decisions["distance"].notna()
     decisions.loc[scored & (decisions.index % 2 == 0), "decision"] = "review"
     reviewed = decisions[decisions["decision"] == "review"]
-    drawn = pd.concat(explain(reviewed, verifier, store), ignore_index=True)
+    drawn = pd.concat(explain([reviewed], verifier, store), ignore_index=True)
+    table = tmp_path / "decisions.parquet"
+    CLAIM_DECISIONS.write(decisions, table, {})
     path = tmp_path / "explanations.parquet"
     pq.write_table(pa.Table.from_pandas(drawn, schema=EXPLANATIONS, preserve_index=False), path)
 
@@ -52,7 +55,7 @@ def test_every_claim_is_in_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         folder = tmp_path / str(part)
         folder.mkdir()
         findings = report.Findings(path, (), {"Model": "1", "Claims fingerprint": "abc"})
-        first = report.write_report(decisions, root, verifier, findings, folder, workers=1)
+        first = report.write_report(table, root, verifier, findings, folder, workers=1)
         assert first == folder / "report.html"
         pages = sorted(folder.glob("report*.html"), key=lambda p: (len(p.name), p.name))
         for page in pages:
