@@ -94,6 +94,36 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def write_sealed(path: Path, data: bytes) -> None:
+    """Write bytes with their checksum before them, whole or not at all."""
+    with replace_file(path) as handle:
+        handle.write(hashlib.sha256(data).digest())
+        handle.write(data)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What :func:`write_sealed` wrote; None where there is nothing, or not what was written.
+
+    A file that changed since then is renamed to ``<name>.damaged``.
+    """
+    if not path.is_file():
+        return None
+    sealed = path.read_bytes()
+    if hashlib.sha256(sealed[32:]).digest() == sealed[:32]:
+        return sealed[32:]
+    path.replace(path.with_name(f"{path.name}.damaged"))
+    return None
+
+
+def checksums_of(folder: Path) -> dict[str, str]:
+    """sha256 of every file in a folder and its folders, by name from there."""
+    return {
+        str(path.relative_to(folder)): sha256_of_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replace_file(path) as handle:

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from siamese.canvases import File
 from siamese.claims import Claim, hash_claims
 from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
 from siamese.imaging import USABLE
+from siamese.parquet import open_parquet, parquet_bytes
 from siamese.places import Place
 from siamese.preparing import prepare_files
 from siamese.scoring import Stores, files_of, with_vectors
-from siamese.store import CANVAS_SCHEMA, parquet_bytes
+from siamese.store import CANVAS_SCHEMA
 from siamese.verifier import Verifier
 
 _OUT, _BACK, _MODELS = "pictures", "vectors", "models"
@@ -138,4 +138,4 @@ def _write(rows: pd.DataFrame, schema: pa.Schema, place: Place, name: str) -> No
 
 def _read(place: Place, name: str) -> pd.DataFrame:
     with place.open(name) as handle:
-        return pq.ParquetFile(handle).read().to_pandas()
+        return open_parquet(handle).read().to_pandas()

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from scipy import ndimage
 
 from siamese.config import ImagingSettings
-from siamese.store import ContentStore, parquet_bytes, stack_canvases
+from siamese.parquet import parquet_bytes
+from siamese.store import ContentStore, stack_canvases
 from siamese.trials import Trials
 
 #: Facts of a picture that tell scanner, pen and hand apart, and what each is.

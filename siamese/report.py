@@ -27,6 +27,7 @@ from siamese.evaluation import policy_figures
 from siamese.figures import claims_histogram_svg, det_svg
 from siamese.files import write_text
 from siamese.metrics import Estimate
+from siamese.parquet import open_parquet
 from siamese.preparing import Progress
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.thumbnails import Thumbnails
@@ -143,7 +144,7 @@ class _Explanations:
     """Pictures of claims that are asked for in the order of the file, which is read once."""
 
     def __init__(self, path: Path) -> None:
-        batches = pq.ParquetFile(path).iter_batches(batch_size=64)
+        batches = open_parquet(path).iter_batches(batch_size=64)
         self._rows = (row for batch in batches for row in batch.to_pylist())
         self._next = next(self._rows, None)
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 _KINDS = {
     "stages/*/*": "output of a stage",
     "stages/*/.*.partial": "work that was never finished",
+    "stages/*/.*.damaged": "output that was not as it was written",
     "models/*": "copy of a registered model",
     "models/.*.partial": "copy that was never finished",
     "store/canvases/*": "canvases of one way of imaging",
@@ -61,7 +62,7 @@ def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
 def remove(leftover: Leftover) -> bool:
     """Remove a folder, unless somebody is at work on it or has used it since; was it removed?"""
     path = leftover.path
-    name = path.name.removeprefix(".").removesuffix(".partial")
+    name = path.name.removeprefix(".").removesuffix(".partial").removesuffix(".damaged")
     lock = path.with_name(f".{name}.lock")
     try:
         with FileLock(lock, timeout=0):

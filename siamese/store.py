@@ -8,7 +8,6 @@ ones are merged into one. A part that cannot be read is set aside and its rows c
 
 from __future__ import annotations
 
-import io
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from siamese.errors import RunError
 from siamese.files import replace_file
+from siamese.parquet import open_parquet, parquet_bytes, parquet_writer
 from siamese.places import Place
 
 _GROUP = 256  # rows that are read at a time
@@ -182,7 +182,7 @@ class ContentStore:
         """What is read of a part; a damaged one is set aside, and what it held is not here."""
         try:
             with self.place.open(name) as handle:
-                return read(pq.ParquetFile(handle))
+                return read(open_parquet(handle))
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk or a permission, not the part
@@ -213,20 +213,13 @@ class ContentStore:
                 return
             with (
                 replace_file(folder / _new_name()) as handle,
-                pq.ParquetWriter(handle, self.schema, compression="zstd") as writer,
+                parquet_writer(handle, self.schema) as writer,
             ):
                 for name in small:
                     writer.write_table(self._read(name, self.schema.names), row_group_size=_GROUP)
             # The rows are there twice until these are gone, which readers bear.
             for name in small:
                 self.place.remove(name)
-
-
-def parquet_bytes(table: pa.Table, row_group_size: int | None = None) -> bytes:
-    """A table as the content of a Parquet file."""
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd", row_group_size=row_group_size)
-    return out.getvalue()
 
 
 def _new_name() -> str:

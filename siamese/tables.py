@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from siamese.errors import InputError
 from siamese.files import replace_file
 from siamese.imaging import QUALITIES
+from siamese.parquet import open_parquet, parquet_writer
 from siamese.sources.listing import ImageKind
 
 IMAGE_KINDS = get_args(ImageKind)
@@ -87,7 +88,7 @@ class Table:
         )
         with (
             replace_file(path) as handle,
-            pq.ParquetWriter(handle, schema, compression="zstd") as writer,
+            parquet_writer(handle, schema) as writer,
         ):
             for frame in itertools.chain([first], parts):
                 columns = self.check(frame)[schema.names]
@@ -119,7 +120,7 @@ class Table:
         return self._checked(_plain(file.read(there)), self.checks.select_columns(checked))
 
     def _open(self, path: Path) -> pq.ParquetFile:
-        file = pq.ParquetFile(path)
+        file = open_parquet(path)
         names = file.schema_arrow.names
         if not set(self.schema.names) <= set(names):
             raise TableError(f"{path} is not a {self.name} table: it has {names}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siamese.augment import augment, invent_writers
 from siamese.config import NetworkSettings, TrainingSettings
-from siamese.files import replace_file
+from siamese.files import read_sealed, write_sealed
 from siamese.loss import batch_contrastive, pairwise_distance
 from siamese.metrics import eer
 from siamese.model import SignatureNet, build_network, choose_device, to_input
@@ -86,7 +87,7 @@ def train(
     Parameters
     ----------
     training_set, held_out : signatures of disjoint writers.
-    checkpoint : file to resume from when it is there, and rewritten after each epoch.
+    checkpoint : file to resume from when it is there and whole, and rewritten after each epoch.
     on_epoch : called after each epoch, also for those replayed from a checkpoint.
 
     Raises
@@ -245,14 +246,15 @@ class _Run:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        with replace_file(path) as handle:
-            torch.save(state, handle)
+        out = io.BytesIO()
+        torch.save(state, out)
+        write_sealed(path, out.getvalue())
 
     def restore(self, path: Path | None) -> tuple[list[Epoch], dict[str, Tensor]]:
-        if path is None or not path.is_file():
+        if path is None or (kept := read_sealed(path)) is None:
             return [], {}
         # weights_only: a checkpoint holds tensors and numbers; nothing in it is ever run.
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = torch.load(io.BytesIO(kept), map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from siamese import explaining
 from siamese.config import Settings
 from siamese.files import replace_file
+from siamese.parquet import parquet_writer
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
 from tasks.stage import Output, Work, stage
@@ -25,7 +25,7 @@ def explain(work: Work, settings: Settings, model: Output, scored: Output) -> st
     progress = work.progress("Reviews explained")
     with (
         replace_file(work.into / "explanations.parquet") as handle,
-        pq.ParquetWriter(handle, schema) as writer,
+        parquet_writer(handle, schema) as writer,
     ):
         for made in explaining.explain(
             (part[part["decision"] == "review"] for part in parts),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,9 +30,18 @@ from pydantic import BaseModel, ConfigDict
 
 from siamese import config
 from siamese.config import Settings
-from siamese.files import code_version, fingerprint, sha256_of_file, write_text
+from siamese.files import (
+    checksums_of,
+    code_version,
+    fingerprint,
+    read_json,
+    sha256_of_file,
+    write_json,
+    write_text,
+)
 
 _PROGRESS_SECONDS = 5.0
+_CHECKSUMS = "checksums.json"
 
 
 class Output(BaseModel):
@@ -75,6 +85,38 @@ class Work:
             self.log(f"{what}: {done:,} of {total:,}{tail}")
 
         return tell
+
+
+def lock_of(folder: Path) -> FileLock:
+    """Held by whoever makes or removes a stage's output."""
+    return FileLock(folder.with_name(f".{folder.name}.lock"))
+
+
+def set_aside_if_damaged(folder: Path) -> bool:
+    """Rename a stage's output whose files are not those that were written; was it?"""
+    if not folder.is_dir():
+        return False
+    with lock_of(folder):
+        try:
+            written = read_json(folder / _CHECKSUMS)
+            there = checksums_of(folder)
+        except (OSError, ValueError):
+            written, there = None, {}
+        there.pop(_CHECKSUMS, None)
+        if there == written:
+            return False
+        aside = folder.with_name(f".{folder.name}.damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    return True
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        read_json(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def tell(key: str, heading: str, what: str) -> str:
@@ -148,10 +190,14 @@ def stage(
             read_for[context.task_run.id] = read = outside(parameters)
             folder = folder_of(parameters, read)
             key = fingerprint(str(folder))
-            if not folder.is_dir():
-                # What Prefect remembers of files that have since been removed is worth nothing.
-                storage = get_current_settings().results.local_storage_path
-                (Path(storage) / key).unlink(missing_ok=True)
+            remembered = Path(get_current_settings().results.local_storage_path) / key
+            if set_aside_if_damaged(folder):
+                get_run_logger().warning(
+                    f"The output of {name} in {folder} is not as it was written; it is made again."
+                )
+            # What Prefect remembers of files that are gone is worth nothing, nor what is no JSON.
+            if not (folder.is_dir() and _is_json(remembered)):
+                remembered.unlink(missing_ok=True)
             return key
 
         @wraps(function)
@@ -163,7 +209,7 @@ def stage(
             read = read or outside(parameters)
             folder = folder_of(parameters, read)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_name(f".{folder.name}.lock")):
+            with lock_of(folder):
                 if not folder.is_dir():
                     partial = folder.with_name(f".{folder.name}.partial")
                     partial.mkdir(exist_ok=True)
@@ -176,6 +222,7 @@ def stage(
                     }
                     work = Work(partial, provenance, read, get_run_logger().info)
                     write_text(partial / "summary.md", function(work, **parameters))
+                    write_json(partial / _CHECKSUMS, checksums_of(partial))
                     partial.rename(folder)
                 os.utime(folder)  # used now: see siamese.retention
             create_markdown_artifact(

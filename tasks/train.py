@@ -69,6 +69,10 @@ def train(work: Work, settings: Settings, splits: Output, pairs: Output) -> str:
             trained = training.train(
                 training_set, held_out, *given, checkpoint=checkpoint, on_epoch=tell
             )
+            damaged = checkpoint.with_name("checkpoint.pt.damaged")
+            if damaged.is_file():
+                work.log("The checkpoint was not as it was written: training began anew.")
+                damaged.unlink()
         with replace_file(work.into / "network.safetensors") as handle:
             handle.write(save_weights(trained.network))
         write_json(
