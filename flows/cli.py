@@ -25,6 +25,7 @@ from flows.console import (
     show_model,
 )
 from flows.options import Config, DataDir, Kinds, Paths, Set
+from siamese.addresses import without_password
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -203,17 +204,17 @@ def ui(
     experiment: Any = client.get_experiment_by_name(settings.tracking.experiment)
     uri = tracking.tracking_uri(settings)
     remote = uri.startswith("http")
-    base = f"{uri.rstrip('/')}/#" if remote else f"http://127.0.0.1:{port}/#"
+    base = f"{without_password(uri.rstrip('/'))}/#" if remote else f"http://127.0.0.1:{port}/#"
     out.print(f"Runs:   {base}/experiments/{experiment.experiment_id}/runs")
     out.print(f"Models: {base}/models/{settings.tracking.model}")
     if remote:
         return  # that server shows its own
     command = [
         sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),
-        "--backend-store-uri", uri,
         "--default-artifact-root", tracking.artifact_root(settings).as_uri(),
     ]  # fmt: skip
-    raise typer.Exit(subprocess.call(command))
+    # Not an argument: other users of this machine can read those.
+    raise typer.Exit(subprocess.call(command, env={**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}))
 
 
 @app.command()

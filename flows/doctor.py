@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from siamese.addresses import without_password
 from siamese.config import Settings
 
 _NEEDED = ("prefect", "mlflow", "fastapi", "torch", "torchvision", "pandas", "pyarrow", "Pillow")
@@ -86,7 +87,8 @@ def _registry(settings: Settings) -> Finding:
     from tasks import tracking
 
     uri = tracking.tracking_uri(settings)
-    none_yet = Finding("note", "registry", f"{uri}: no model yet; siamese train makes one")
+    shown = without_password(uri)
+    none_yet = Finding("note", "registry", f"{shown}: no model yet; siamese train makes one")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         return none_yet
     try:
@@ -96,7 +98,7 @@ def _registry(settings: Settings) -> Finding:
             return none_yet
         raise
     champion = model.aliases.get("champion", "none")
-    return Finding("ok", "registry", f"{uri}: champion is version {champion}")
+    return Finding("ok", "registry", f"{shown}: champion is version {champion}")
 
 
 def _prefect(settings: Settings) -> Finding:  # noqa: ARG001

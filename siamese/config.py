@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from siamese.addresses import no_password
 
 SourceKind = Literal["synthetic", "kaggle", "bhsig260", "cedar", "manifest"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -201,16 +203,20 @@ class ScoringSettings(Section):
     shard: int = Field(256, ge=1, description="claims scored and saved at a time")
     workers: int = Field(0, ge=0, description="decoding processes; 0: one a core")
     cluster: str = Field("", description="Dask scheduler whose workers embed, as tcp://host:8786")
-    exchange: str = Field("", description="folder or s3:// address that those workers can reach")
+    exchange: Annotated[str, AfterValidator(no_password)] = Field(
+        "", description="folder or s3:// address that those workers can reach"
+    )
     picture_folders: tuple[Path, ...] = Field(
         (), description="outside the claims folder, that a manifest may name pictures of"
     )
 
 
 class TrackingSettings(Section):
-    """MLflow."""
+    """MLflow. A password belongs into the environment: ``MLFLOW_TRACKING_URI`` may have one."""
 
-    uri: str = Field("", description="tracking server or database; none: SQLite in data_dir")
+    uri: Annotated[str, AfterValidator(no_password)] = Field(
+        "", description="tracking server or database; none: SQLite in data_dir"
+    )
     experiment: str = Field("signature-verification", min_length=1)
     model: str = Field("signature-verifier", pattern=r"^[^/:]+$", description="registered name")
 

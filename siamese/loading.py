@@ -17,6 +17,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from siamese.addresses import without_password
 from siamese.config import ENVIRONMENT_PREFIX, Settings
 from siamese.errors import InputError
 
@@ -121,4 +122,4 @@ def _sentences(error: ValidationError) -> str:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{name}: {message[0].lower()}{message[1:]} (got {problem['input']!r}).")
-    return "\n".join(lines)
+    return without_password("\n".join(lines))

@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 
 from siamese import promotion
+from siamese.addresses import without_password
 from siamese.config import Settings
 from siamese.errors import RunError
 from siamese.files import fingerprint, read_json, sha256_of_file
@@ -54,7 +55,8 @@ def fetch_model(settings: Settings) -> Output:
         if error.error_code not in tracking.REFUSALS:
             raise
         raise NoModel(
-            f"No version of {model} has the alias champion in {tracking.tracking_uri(settings)}. "
+            f"No version of {model} has the alias champion in "
+            f"{without_password(tracking.tracking_uri(settings))}. "
             "Train one first: siamese train, or siamese demo."
         ) from error
     output = version_files(settings, version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,13 @@ from siamese import retention
 from siamese.config import Settings
 from siamese.errors import RunError
 from tasks import tracking
+
+# The address may have a password, and other users of this machine can read arguments.
+_GC = """
+import os, sys
+from mlflow.cli import cli
+cli(["gc", "--backend-store-uri", os.environ["STORE"], *sys.argv[1:]])
+"""
 
 
 @task(name="prune", **tracking.ASKING)
@@ -76,10 +84,10 @@ def _delete(client: MlflowClient, settings: Settings, versions: list[ModelVersio
         return
     done = subprocess.run(
         [
-            sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri,
+            sys.executable, "-c", _GC,
             "--run-ids", ",".join(runs), "--logged-model-ids", ",".join(models),
         ],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env={**os.environ, "STORE": uri},
     )  # fmt: skip
     if done.returncode:
         raise RunError(f"mlflow gc failed: {done.stderr.strip()[-500:]}")

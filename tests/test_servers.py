@@ -117,3 +117,24 @@ def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
             kept = bucket.list_objects_v2(Bucket="mlflow")["Contents"]
             assert any(one["Key"].endswith("weights.safetensors") for one in kept)
     assert not (trainer / "data" / "mlflow").exists()
+
+
+def test_a_password_is_written_nowhere(postgres: str, tmp_path: Path) -> None:
+    address = f"postgresql://siamese:hunter2@{postgres.rpartition('@')[2]}/mlflow"
+    home, told = tmp_path / "home", ""
+    for command in (
+        ("train", *SMALL, "--set", "training.steps=10"),
+        ("doctor",),
+        ("prune", "--set", "retention.challengers=0"),
+        ("score", claims(tmp_path), "--set", "tracking.model=unheard-of"),
+    ):
+        done = siamese(*command, home=home, cwd=tmp_path, MLFLOW_TRACKING_URI=address)
+        told += done.stdout
+    assert "postgresql://***@127.0.0.1" in told
+    refused = siamese("train", "--set", f"tracking.uri={address}", home=home, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "tracking.uri: settings are written down with every run" in refused.stdout
+    assert "hunter2" not in told + refused.stdout
+    found = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(found) > 50
+    assert not [path for path in found if b"hunter2" in path.read_bytes()]
