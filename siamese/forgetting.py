@@ -102,6 +102,8 @@ def _forget_dataset(data_dir: Path, writer: str, told: list[str]) -> set[str]:
                 outside += 1
         if len(mine):
             shutil.rmtree(path.parent)
+    if ids:  # their figures show pairs of test writers
+        shutil.rmtree(data_dir / "stages" / "evaluate", ignore_errors=True)
     told += _counted(inside, "picture(s) of training sets removed.")
     told += _counted(outside, "picture(s) are in folders of yours: remove them there.")
     return ids

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from mlflow import MlflowClient
 from programs import System
 
 from siamese.files import read_json
-from siamese.tables import CLAIM_DECISIONS
+from siamese.tables import CLAIM_DECISIONS, WRITER_SPLITS
 
 
 @pytest.fixture
@@ -165,3 +166,26 @@ def test_forgetting_names_the_models_that_were_trained_on_a_writer(
     assert f"Trained on this writer: signature-verifier version(s) {run.version}." in done.stdout
     none = system.run("forget", "nobody", *flags, PREFECT_API_URL=prefect_server)
     assert "Nothing is kept of this writer" in none.stdout
+
+
+def test_forgetting_a_test_writer_removes_pictures_of_pairs_from_runs(
+    system: System, own_registry: Path, prefect_server: str
+) -> None:
+    uri = f"{own_registry}/mlflow/mlflow.db"
+    with sqlite3.connect(uri) as database:  # the copy's files, not those of the system
+        database.execute(
+            "UPDATE runs SET artifact_uri = replace(artifact_uri, ?, ?)",
+            (str(system.data), str(own_registry)),
+        )
+    client = MlflowClient(f"sqlite:///{uri}")
+    run_id = client.get_model_version("signature-verifier", "1").run_id
+    hardest = next(own_registry.rglob("hardest_pairs.png"))
+    splits = WRITER_SPLITS.read(system.output_of("split") / "splits.parquet")
+    writer = splits.loc[splits["split"] == "test", "writer"].iloc[0]
+    flags = ("--data-dir", own_registry)
+    done = system.run("forget", writer, *flags, PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "1 picture(s) of hardest pairs removed" in done.stdout
+    assert "Trained on this writer" not in done.stdout
+    assert not hardest.exists()
+    assert "figures/det.png" in [one.path for one in client.list_artifacts(run_id, "figures")]
