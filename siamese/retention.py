@@ -24,14 +24,13 @@ _KINDS = {
     "store/embeddings/*": "vectors of one model",
 }
 
-
 #: Stages whose outputs people keep.
 _KEPT = ("score", "report")
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder that nothing needs: what it is, its size in bytes and when it was last used."""
+    """A folder or file that nothing needs: what it is, its size in bytes and when it was last used."""
 
     path: Path
     what: str
@@ -40,7 +39,7 @@ class Leftover:
 
 
 def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
-    """Folders that were neither made nor used since then, the largest first.
+    """Folders, and temporary files, that were neither made nor used since then, the largest first.
 
     Whoever uses a folder sets its modification time.
     """
@@ -56,12 +55,21 @@ def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
             if last_used < unused_since:
                 size = sum(p.lstat().st_size for p in path.rglob("*") if not p.is_dir())
                 found.append(Leftover(path, what, size, last_used))
+    for path in data_dir.glob("**/.*.tmp"):
+        last_used = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        if path.is_file() and last_used < unused_since:
+            found.append(
+                Leftover(path, "file that was never finished", path.stat().st_size, last_used)
+            )
     return sorted(found, key=lambda one: (-one.size, str(one.path)))
 
 
 def remove(leftover: Leftover) -> bool:
-    """Remove a folder, unless somebody is at work on it or has used it since; was it removed?"""
+    """Remove it, unless somebody is at work on it or has used it since; was it removed?"""
     path = leftover.path
+    if path.suffix == ".tmp":
+        path.unlink(missing_ok=True)
+        return True
     name = path.name.removeprefix(".").removesuffix(".partial").removesuffix(".damaged")
     lock = path.with_name(f".{name}.lock")
     try:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from siamese import retention
 from siamese.config import Settings
-from siamese.errors import RunError
 from tasks import tracking
-
-# The address may have a password, and other users of this machine can read arguments.
-_GC = """
-import os, sys
-from mlflow.cli import cli
-cli(["gc", "--backend-store-uri", os.environ["STORE"], *sys.argv[1:]])
-"""
 
 
 @task(name="prune", **tracking.ASKING)
@@ -37,8 +28,8 @@ def prune(settings: Settings, dry_run: bool) -> list[str]:
     old = old_challengers(client, settings)
     for version in old:
         lines.append(f"Version {version.version} of {version.name}: an old challenger.")
-    if old and not dry_run:
-        _delete(client, settings, old)
+        if not dry_run:
+            _delete(client, version)
     since = datetime.now(UTC) - timedelta(days=settings.retention.unused_days)
     for one in retention.leftovers(settings.data_dir.resolve(), since):
         kept = "" if dry_run or retention.remove(one) else " Kept: it is in use."
@@ -69,25 +60,19 @@ def old_challengers(client: MlflowClient, settings: Settings) -> list[ModelVersi
     return never[settings.retention.challengers :]
 
 
-def _delete(client: MlflowClient, settings: Settings, versions: list[ModelVersion]) -> None:
-    """Versions, their runs and their files; where a server keeps the files, it collects them."""
-    models = [one.source.removeprefix("models:/") for one in versions if one.source]
-    runs = [one.run_id for one in versions if one.run_id]
-    for version in versions:
-        client.delete_model_version(version.name, version.version)
-    for run_id in runs:
-        client.delete_run(run_id)
-    for model_id in models:
-        client.delete_logged_model(model_id)
-    uri = tracking.tracking_uri(settings)
-    if uri.startswith("http"):
-        return
-    done = subprocess.run(
-        [
-            sys.executable, "-c", _GC,
-            "--run-ids", ",".join(runs), "--logged-model-ids", ",".join(models),
-        ],
-        capture_output=True, text=True, check=False, env={**os.environ, "STORE": uri},
-    )  # fmt: skip
-    if done.returncode:
-        raise RunError(f"mlflow gc failed: {done.stderr.strip()[-500:]}")
+def _delete(client: MlflowClient, version: ModelVersion) -> None:
+    """A version, its run and the files of both.
+
+    The version goes last: who was cut off is finished by the next.
+    """
+    model = None
+    with suppress(MlflowException):  # deleted before
+        model = client.get_logged_model(str(version.source).removeprefix("models:/"))
+    if model is not None:
+        get_artifact_repository(model.artifact_location).delete_artifacts()
+        client.delete_logged_model(model.model_id)
+    if version.run_id and tracking.exists(client, version.run_id):
+        run = client.get_run(version.run_id)
+        get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+        client.delete_run(version.run_id)
+    client.delete_model_version(version.name, version.version)

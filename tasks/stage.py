@@ -213,6 +213,8 @@ def stage(
                 if not folder.is_dir():
                     partial = folder.with_name(f".{folder.name}.partial")
                     partial.mkdir(exist_ok=True)
+                    for unfinished in partial.rglob(".*.tmp"):
+                        unfinished.unlink()  # of a run that was killed while it wrote
                     provenance = {
                         "stage": name,
                         "fingerprint": folder.name,

@@ -1,0 +1,181 @@
+"""Every flow, killed at random points and started again: nothing is lost, and nothing is there twice.
+
+``KILLS=20 pytest tests/test_kills.py`` kills each flow more often.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from programs import environment
+
+from siamese.enrolment import enrolment_folder, read_enrolment
+from siamese.sources import synthetic
+from siamese.tables import CLAIM_DECISIONS
+
+KILLS = int(os.environ.get("KILLS", "2"))
+SETTINGS: dict[str, Any] = {
+    "sources": [{"kind": "synthetic", "writers": 24, "images": 4}],
+    "network.widths": [8, 12, 16],
+    "training.steps": 15,
+    "training.evaluate_every": 3,
+    "policy.bootstrap": 100,
+    "scoring.shard": 8,
+    "scoring.workers": 1,
+}
+MODEL = "signature-verifier"
+
+
+@dataclass
+class Runner:
+    """A process that forks one for each flow, in a data folder of its own."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def run(self, step: list[Any], kill_after: float | None = None) -> int:
+        assert self.process.stdin
+        assert self.process.stdout
+        flow, arguments, more = step
+        settings = {**SETTINGS, **more}
+        print(
+            json.dumps([flow, list(map(str, arguments)), settings]),
+            file=self.process.stdin,
+            flush=True,
+        )
+        child = int(self.process.stdout.readline())
+        if kill_after is not None:
+            time.sleep(kill_after)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        return int(self.process.stdout.readline())
+
+
+@contextmanager
+def runner(folder: Path, api: str) -> Iterator[Runner]:
+    folder.mkdir()
+    command = [sys.executable, str(Path(__file__).with_name("run_flows.py")), str(folder / "data")]
+    env = environment(folder / "prefect", PREFECT_API_URL=api)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=folder
+    ) as process:
+        yield Runner(process, folder)
+        assert process.stdin
+        process.stdin.close()
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> list[list[Any]]:
+    """Each flow with its arguments, in an order in which each has something to do."""
+    synthetic.write_claims(tmp_path, seed=1, claims=40)
+    claims, references = tmp_path / "claims", tmp_path / "references"
+    table = pd.read_csv(claims / "claims.csv")
+    truth = pd.read_csv(tmp_path / "truth.csv").set_index("claim_id")["kind"]
+    for claim in ("C-0001", "C-0002"):
+        (references / claim).mkdir(parents=True)
+        for path in claims.glob(f"{claim}_reference_*"):
+            shutil.copy(path, references / claim)
+    table["writer_id"] = table["claim_id"].where(table["claim_id"].isin(["C-0001", "C-0002"]), "")
+    table.to_csv(claims / "claims.csv", index=False)
+    label = truth.map(
+        {"genuine": "genuine", "skilled_forgery": "forged", "random": "forged"}
+    ).dropna()
+    verdicts = tmp_path / "verdicts.csv"
+    label.rename("verdict").to_csv(verdicts)
+    labelled = claims / "labelled.csv"
+    known = table[table["claim_id"].isin(label.index)]
+    known.assign(label=known["claim_id"].map(label)).to_csv(labelled, index=False)
+    exchange = {"scoring.exchange": str(tmp_path / "exchange")}
+    return [
+        ["prepare", [], {}],
+        ["train", [], {}],
+        ["enrol", [references], {}],
+        ["embed", [claims], exchange],
+        ["score", [claims], {}],
+        ["feedback", [claims, verdicts], {}],
+        ["recalibrate", [labelled], {}],
+        ["rollback", [""], {}],
+        ["nightly", [], {"training.turn": 1}],
+        ["watch", [], {}],
+        ["prune", [], {"retention.challengers": 0}],
+        ["forget", ["C-0001"], {}],
+    ]
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """Everything that a run leaves, but for dates and places."""
+    data = folder / "data"
+    client = mlflow.MlflowClient(f"sqlite:///{data}/mlflow/mlflow.db")
+    found: dict[str, Any] = {
+        path.parent.parent.name + "/" + path.name: path.read_bytes()
+        for path in data.glob("stages/train/*/network.safetensors")
+    }
+    weights = sorted(found.values())
+    decisions = [
+        CLAIM_DECISIONS.read(path).drop(columns="scored_at").to_csv()
+        for path in data.glob("stages/score/*/decisions.parquet")
+    ]
+    made = {}
+    if (data / "mlflow").is_dir():
+        try:
+            registered = client.get_registered_model(MODEL)
+        except mlflow.MlflowException:
+            registered = None
+        if registered:
+            history = json.loads(registered.tags["champion_history"])
+            made = {
+                "aliases": registered.aliases,
+                "history": [(one["version"], one["why"]) for one in history],
+                "versions": sorted(
+                    str(one.version) for one in client.search_model_versions(f"name = '{MODEL}'")
+                ),
+                "runs": len(client.search_runs(["1"])),
+            }
+    feedback = data / "feedback" / "claims.csv"
+    enrolled = read_enrolment(enrolment_folder(data)).table
+    return {
+        "weights": weights,
+        "decisions": sorted(decisions),
+        "registry": made,
+        "feedback": feedback.read_text() if feedback.is_file() else "",
+        "enrolled": sorted(enrolled["name"]),
+        "partial": [path.name for path in data.glob("stages/*/.*.partial")],
+        "unfinished": [path.name for path in data.glob("stages/**/.*.tmp")],
+    }
+
+
+def test_every_flow_killed_at_random_ends_as_if_it_had_not_been(
+    steps: list[list[Any]], prefect_server: str, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    with (
+        runner(tmp_path / "calm", prefect_server) as calm,
+        runner(tmp_path / "killed", prefect_server) as killed,
+    ):
+        for step in steps:
+            began = time.monotonic()
+            assert calm.run(step) == 0, (step, (calm.folder / "log").read_text()[-4000:])
+            whole = time.monotonic() - began
+            times = 0
+            for _ in range(KILLS):
+                times += killed.run(step, chance.uniform(0, whole)) == -signal.SIGKILL
+            assert killed.run(step) == 0, (step, (killed.folder / "log").read_text()[-4000:])
+            print(f"{step[0]}: {whole:.1f} s, killed {times} times")
+            expected, found = state(calm.folder), state(killed.folder)
+            for part, value in expected.items():
+                assert found[part] == value, (step, part, times)
