@@ -30,7 +30,7 @@ _KEPT = ("score", "report")
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder or file that nothing needs: what it is, its size in bytes and when it was last used."""
+    """A folder or file that nothing needs: what it is, its bytes, and when it was last used."""
 
     path: Path
     what: str

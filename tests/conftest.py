@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, sync_playwright
-from programs import System, environment, free_port, serving, siamese
+from programs import System, prefect_serving, siamese
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -92,11 +91,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
 
 @pytest.fixture(scope="session")
 def prefect_server(system: System) -> Iterator[str]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    env = environment(system.home)
-    with serving(command, f"{url}/health", system.cwd / "prefect.log", system.cwd, env):
+    with prefect_serving(system.home, system.cwd) as url:
         yield url
 
 

@@ -1,4 +1,4 @@
-"""Every flow, killed at random points and started again: nothing is lost, and nothing is there twice.
+"""Every flow, killed at random points and started again: nothing lost, nothing there twice.
 
 ``KILLS=20 pytest tests/test_kills.py`` kills each flow more often.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
-from programs import environment
+from programs import environment, prefect_serving
 
 from siamese.enrolment import enrolment_folder, read_enrolment
 from siamese.sources import synthetic
@@ -92,9 +92,8 @@ def steps(tmp_path: Path) -> list[list[Any]]:
             shutil.copy(path, references / claim)
     table["writer_id"] = table["claim_id"].where(table["claim_id"].isin(["C-0001", "C-0002"]), "")
     table.to_csv(claims / "claims.csv", index=False)
-    label = truth.map(
-        {"genuine": "genuine", "skilled_forgery": "forged", "random": "forged"}
-    ).dropna()
+    kinds = {"genuine": "genuine", "skilled_forgery": "forged", "random": "forged"}
+    label = truth.map(kinds).dropna()
     verdicts = tmp_path / "verdicts.csv"
     label.rename("verdict").to_csv(verdicts)
     labelled = claims / "labelled.csv"
@@ -160,12 +159,13 @@ def state(folder: Path) -> dict[str, Any]:
 
 
 def test_every_flow_killed_at_random_ends_as_if_it_had_not_been(
-    steps: list[list[Any]], prefect_server: str, tmp_path: Path
+    steps: list[list[Any]], tmp_path: Path
 ) -> None:
     chance = random.Random(7)
     with (
-        runner(tmp_path / "calm", prefect_server) as calm,
-        runner(tmp_path / "killed", prefect_server) as killed,
+        prefect_serving(tmp_path / "prefect", tmp_path) as api,
+        runner(tmp_path / "calm", api) as calm,
+        runner(tmp_path / "killed", api) as killed,
     ):
         for step in steps:
             began = time.monotonic()
