@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
@@ -119,28 +120,37 @@ def sentences() -> Iterator[None]:
         stop(str(error), BAD_INPUT)
     except RunError as error:
         stop(str(error), FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        stop(
+            f"The disk is full: {error}. Make room (siamese prune --dry-run says what could go), "
+            "and run the same again: what was finished is kept.",
+            FAILED,
+        )
     except MlflowException as error:
         stop(f"The tracking server or database of MLflow failed: {error}", FAILED)
 
 
 def show_claims(claims: Sequence[Claim], claims_dir: Path) -> int:
     """What a claims folder holds and what is wrong in it; returns the number not to be scored."""
-    wrong = [claim for claim in claims if claim.problem]
-    pictures = {picture for claim in claims for picture in claim.pictures}
-    out.print(
-        f"{len(claims):,} claims in {claims_dir}, {len(pictures):,} pictures; "
-        f"{len(wrong):,} claims cannot be scored."
-    )
-    return _show_wrong([f"{one.claim_id}: {one.problem}. {one.detail}" for one in wrong])
+    wrong, first = 0, list[str]()
+    for one in claims:
+        if one.problem:
+            wrong += 1
+            if len(first) < _SHOWN:
+                first.append(f"{one.claim_id}: {one.problem}. {one.detail}")
+    out.print(f"{len(claims):,} claims in {claims_dir}; {wrong:,} claims cannot be scored.")
+    _show_wrong(first, wrong)
+    return wrong
 
 
-def _show_wrong(lines: Sequence[str]) -> int:
-    """The first of some lines, and how many more there are; returns how many in all."""
-    for line in lines[:_SHOWN]:
+def _show_wrong(first: Sequence[str], count: int) -> None:
+    """The first of some lines, and how many more there are."""
+    for line in first:
         out.print(f"  {line}")
-    if len(lines) > _SHOWN:
-        out.print(f"  … and {len(lines) - _SHOWN:,} more.")
-    return len(lines)
+    if count > len(first):
+        out.print(f"  … and {count - len(first):,} more.")
 
 
 def show_decisions(made: Any) -> int:
@@ -162,12 +172,12 @@ def show_outcomes(outcomes: pd.DataFrame, good: Sequence[str], names: list[str])
     counts = outcomes["outcome"].value_counts()
     out.print("\n" + ", ".join(f"{n:,} {name}" for name, n in counts.items()) + ".")
     wrong = outcomes[~outcomes["outcome"].isin(good)]
-    return _show_wrong(
-        [
-            f"{' '.join(str(row[name]) for name in names)}: {row['outcome']}. {row['detail']}"
-            for row in wrong.to_dict("records")
-        ]
-    )
+    first = [
+        f"{' '.join(str(row[name]) for name in names)}: {row['outcome']}. {row['detail']}"
+        for row in wrong.head(_SHOWN).to_dict("records")
+    ]
+    _show_wrong(first, len(wrong))
+    return len(wrong)
 
 
 def show_figures(evaluated: Path) -> None:

@@ -206,7 +206,7 @@ def enrol(
             if outcome in USABLE:
                 try:
                     file = copy_picture(one.picture, settings, folder / "pictures")
-                except (OSError, ImageRefused) as error:
+                except ImageRefused as error:
                     outcome, detail = "unreadable", str(error)
             if file:
                 image_id = Path(file).stem

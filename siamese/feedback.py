@@ -95,7 +95,7 @@ def keep(
         else:
             try:
                 rows += _rows(claim, claim.questioned, verdict.label, settings, folder)
-            except (OSError, imaging.ImageRefused) as error:
+            except imaging.ImageRefused as error:
                 outcome, detail = "unreadable", str(error)
         outcomes.append((claim_id, outcome, detail))
     _write(pd.DataFrame(rows, columns=_COLUMNS), folder)

@@ -115,9 +115,13 @@ def copy_picture(picture: Picture, settings: ImagingSettings, folder: Path) -> s
 
     Raises
     ------
-    OSError, ImageRefused : it cannot be read.
+    ImageRefused : it cannot be read.
+    OSError : the copy cannot be written.
     """
-    data, suffix = picture.path.read_bytes(), picture.path.suffix.lower()
+    try:
+        data, suffix = picture.path.read_bytes(), picture.path.suffix.lower()
+    except OSError as error:
+        raise imaging.ImageRefused("unreadable", str(error)) from error
     if picture.page > 1 or suffix == ".pdf":
         out = io.BytesIO()
         Image.fromarray(imaging.decode(data, settings, picture.page)).save(out, "PNG")

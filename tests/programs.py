@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -63,8 +64,9 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    command: list[str], url: str, log: Path, cwd: Path, env: dict[str, str], patience: float = 180
-) -> Iterator[None]:
+    command: list[str], url: str, log: Path, cwd: Path, env: dict[str, str],
+    patience: float = 180, end: int = signal.SIGTERM,
+) -> Iterator[None]:  # fmt: skip
     """A server process that answers at ``url``, ended with all its children afterwards."""
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -78,7 +80,7 @@ def serving(
             time.sleep(0.5)
         yield
     finally:
-        os.killpg(process.pid, 15)
+        os.killpg(process.pid, end)
         process.wait(30)
 
 

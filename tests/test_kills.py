@@ -10,77 +10,26 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
-from programs import environment, prefect_serving
+from programs import prefect_serving
+from runner import Step, running
 
 from siamese.enrolment import enrolment_folder, read_enrolment
 from siamese.sources import synthetic
 from siamese.tables import CLAIM_DECISIONS
 
 KILLS = int(os.environ.get("KILLS", "2"))
-SETTINGS: dict[str, Any] = {
-    "sources": [{"kind": "synthetic", "writers": 24, "images": 4}],
-    "network.widths": [8, 12, 16],
-    "training.steps": 15,
-    "training.evaluate_every": 3,
-    "policy.bootstrap": 100,
-    "scoring.shard": 8,
-    "scoring.workers": 1,
-}
 MODEL = "signature-verifier"
 
 
-@dataclass
-class Runner:
-    """A process that forks one for each flow, in a data folder of its own."""
-
-    process: subprocess.Popen[str]
-    folder: Path
-
-    def run(self, step: list[Any], kill_after: float | None = None) -> int:
-        assert self.process.stdin
-        assert self.process.stdout
-        flow, arguments, more = step
-        settings = {**SETTINGS, **more}
-        print(
-            json.dumps([flow, list(map(str, arguments)), settings]),
-            file=self.process.stdin,
-            flush=True,
-        )
-        child = int(self.process.stdout.readline())
-        if kill_after is not None:
-            time.sleep(kill_after)
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        return int(self.process.stdout.readline())
-
-
-@contextmanager
-def runner(folder: Path, api: str) -> Iterator[Runner]:
-    folder.mkdir()
-    command = [sys.executable, str(Path(__file__).with_name("run_flows.py")), str(folder / "data")]
-    env = environment(folder / "prefect", PREFECT_API_URL=api)
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=folder
-    ) as process:
-        yield Runner(process, folder)
-        assert process.stdin
-        process.stdin.close()
-
-
 @pytest.fixture
-def steps(tmp_path: Path) -> list[list[Any]]:
+def steps(tmp_path: Path) -> list[Step]:
     """Each flow with its arguments, in an order in which each has something to do."""
     synthetic.write_claims(tmp_path, seed=1, claims=40)
     claims, references = tmp_path / "claims", tmp_path / "references"
@@ -159,22 +108,22 @@ def state(folder: Path) -> dict[str, Any]:
 
 
 def test_every_flow_killed_at_random_ends_as_if_it_had_not_been(
-    steps: list[list[Any]], tmp_path: Path
+    steps: list[Step], tmp_path: Path
 ) -> None:
     chance = random.Random(7)
     with (
         prefect_serving(tmp_path / "prefect", tmp_path) as api,
-        runner(tmp_path / "calm", api) as calm,
-        runner(tmp_path / "killed", api) as killed,
+        running(tmp_path / "calm", api) as calm,
+        running(tmp_path / "killed", api) as killed,
     ):
         for step in steps:
             began = time.monotonic()
-            assert calm.run(step) == 0, (step, (calm.folder / "log").read_text()[-4000:])
+            assert calm.run(step) == 0, (step, calm.log[-4000:])
             whole = time.monotonic() - began
             times = 0
             for _ in range(KILLS):
                 times += killed.run(step, chance.uniform(0, whole)) == -signal.SIGKILL
-            assert killed.run(step) == 0, (step, (killed.folder / "log").read_text()[-4000:])
+            assert killed.run(step) == 0, (step, killed.log[-4000:])
             print(f"{step[0]}: {whole:.1f} s, killed {times} times")
             expected, found = state(calm.folder), state(killed.folder)
             for part, value in expected.items():
