@@ -44,7 +44,7 @@ from siamese.model import to_input
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
-LONG = 7000  # steps that 2 cores take in 45 minutes
+LONG = 4000  # steps; twice as many are within the intervals
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]
