@@ -1,8 +1,8 @@
-# Two commands do everything: `make demo` and `make test`. Both make .venv where it is missing.
+# `make demo` and `make test` do everything; both make .venv where it is missing.
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint
+.PHONY: demo test test-fast lint audit release
 
 demo: $(VENV)/installed
 	$(BIN)/siamese demo
@@ -10,10 +10,22 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2
 
+# What needs neither a trained system nor a server: under a minute.
+test-fast: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known holes in the packages that are installed.
+audit: $(VENV)/installed-dev
+	$(BIN)/python .ci/audit.py
+
+# Wheel, bill of materials and checksums in dist/, after its demo ran in a clean environment.
+release: $(VENV)/installed-dev
+	VENV=$(VENV) .ci/release
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -25,3 +37,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 $(VENV)/installed-test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test,dev]'
+	touch $@ $(VENV)/installed-test $(VENV)/installed

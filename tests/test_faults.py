@@ -80,8 +80,8 @@ def _feedback(claims: Path, work: Path) -> bytes:
 
 
 def _train(claims: Path, work: Path) -> bytes:
-    sets = signatures(range(6)), signatures(range(6, 9))
-    settings = TRAINING.model_copy(update={"steps": 5, "evaluate_every": 1})
+    sets = signatures(range(4)), signatures(range(4, 6))
+    settings = TRAINING.model_copy(update={"steps": 3, "evaluate_every": 1})
     made = train(*sets, NETWORK, settings, 1, checkpoint=work / "checkpoint.pt")
     return save_weights(made.network)
 
@@ -107,7 +107,7 @@ def test_a_disk_that_is_full_at_any_write(
     (tmp_path / "calm").mkdir()
     expected = job(claims, tmp_path / "calm")
     most = writes
-    assert most >= 4
+    assert most >= 3
     for full_at in range(1, most + 1):
         work, writes = tmp_path / str(full_at), 0
         work.mkdir()
@@ -189,7 +189,7 @@ def test_outputs_cache_and_checkpoint_that_were_damaged(
     assert decisions(runner).equals(expected)
     assert "is not as it was written; it is made again" in runner.log
     # A checkpoint: training begins anew, and ends with the same network.
-    more = {"training.turn": 5, "training.steps": 200}
+    more = {"training.turn": 5, "training.steps": 40}
     child = runner.start(["train", [], more])
     checkpoint = runner.wait_for("stages/train/.*.partial/checkpoint.pt")
     os.kill(child, signal.SIGKILL)
@@ -232,10 +232,10 @@ def test_a_small_disk_that_fills_up(
         with running(tmp_path / "disk", api) as runner:
             forget_decisions(runner)
             failed = 0
-            for free in (20_000, 150_000, 400_000, 700_000):
+            for free in (20_000, 400_000):
                 leave(free)
                 failed += runner.run(["score", [claims], SLOWLY]) != 0
-            assert failed >= 2
+            assert failed
             leave(20_000)
             command = [SIAMESE, "score", claims, "--data-dir", runner.data]
             command += ["--set", "policy.max_frr=0.11"]
@@ -288,7 +288,11 @@ def test_a_tracking_server_that_goes_away_and_comes_back(
 ) -> None:
     runner, _ = trained
     port, folder = free_port(), tmp_path / "server"
-    more = {"training.steps": 120, "tracking.uri": f"http://127.0.0.1:{port}"}
+    more = {
+        "training.steps": 60,
+        "training.evaluate_every": 6,
+        "tracking.uri": f"http://127.0.0.1:{port}",
+    }
     with a_server("mlflow", port, folder):
         runner.start(["train", [], more])
         runner.wait_for("stages/train/.*.partial/checkpoint.pt")
@@ -298,7 +302,7 @@ def test_a_tracking_server_that_goes_away_and_comes_back(
         client = MlflowClient(url, url)
         (one,) = client.search_runs(["1"])
         points = client.get_metric_history(one.info.run_id, "loss")
-        assert [point.step for point in points] == list(range(3, 121, 3))
+        assert [point.step for point in points] == list(range(6, 61, 6))
         assert str(client.get_model_version_by_alias(MODEL, "champion").version) == "1"
 
 
@@ -318,12 +322,12 @@ def test_databases_that_others_have_locked(
     trained: tuple[Runner, pd.DataFrame], api_home: Path
 ) -> None:
     runner, _ = trained
-    runner.start(["train", [], {"training.turn": 7, "training.steps": 120}])
+    runner.start(["train", [], {"training.turn": 7, "training.steps": 60}])
     runner.wait_for("stages/train/.*.partial/checkpoint.pt")
     with locked(runner.data / "mlflow" / "mlflow.db"):
-        time.sleep(12)
+        time.sleep(8)  # longer than SQLite's own patience
     with locked(api_home / "prefect.db"):
-        time.sleep(12)
+        time.sleep(8)
     assert runner.end() == 0, runner.log[-3000:]
     uri = f"sqlite:///{runner.data}/mlflow/mlflow.db"
     client = MlflowClient(uri, uri)

@@ -24,7 +24,7 @@ from siamese.enrolment import enrolment_folder, read_enrolment
 from siamese.sources import synthetic
 from siamese.tables import CLAIM_DECISIONS
 
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = int(os.environ.get("KILLS", "1"))
 MODEL = "signature-verifier"
 
 
