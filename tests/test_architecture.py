@@ -17,9 +17,8 @@ def rooms() -> list[set[str]]:
     """Modules of each room, in the page's order."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     table = page.split("| room | what happens there | modules |")[1].split("\n\n")[0]
-    return [
-        set(re.findall(r"`([\w.]+)`", line.split("|")[3])) for line in table.splitlines()[2:] if line
-    ]
+    lines = [line for line in table.splitlines()[2:] if line]
+    return [set(re.findall(r"`([\w.]+)`", line.split("|")[3])) for line in lines]
 
 
 def modules() -> dict[str, Path]:
