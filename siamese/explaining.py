@@ -22,7 +22,7 @@ from siamese.verifier import Verifier
 Canvases = npt.NDArray[np.uint8]
 Colours = npt.NDArray[np.uint8]
 
-_BATCH = 64
+_BATCH = 16  # with gradients; larger ones take memory and no less time
 _WINDOW = 13  # pixels: about two strokes, so that a map shows parts and not pixels
 
 #: One row an explained claim; both pictures are WebP.

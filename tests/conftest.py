@@ -20,6 +20,22 @@ _OF_THE_SYSTEM = ("test_browser", "test_bulk", "test_claims", "test_commands", "
 SHARED = Path(os.environ.get("SIGNATURE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+#: Fixtures that take a trained system or a server, and files whose tests take seconds each.
+_SLOW_FIXTURES = {"system", "api", "sandbox", "nights", "postgres", "chromium", "hindi_root"}
+_SLOW_FILES = (
+    "test_faults", "test_kills", "test_schedule", "test_hostile", "test_training", "test_decoding",
+    "test_docs", "test_recalibration", "test_servers", "test_distributed", "test_handwriting",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What ``make test-fast`` leaves out."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.path.stem in _SLOW_FILES or fixtures & _SLOW_FIXTURES:
+            item.add_marker(pytest.mark.slow)
+
+
 class _SystemApart(LoadScopeScheduling):
     """Each file's tests go to one process; those of the demo's folder all to the same."""
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -73,8 +74,8 @@ SMALLER = {
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [str(block) for block in found]
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [block for name, block in found if name == language]
 
 
 COMMANDS = [
@@ -101,22 +102,29 @@ class Sandbox:
 
 def layouts(folder: Path) -> None:
     """Drawn signatures, laid out as the Kaggle copy and BHSig260 are, and by manifest."""
-    made = fetch_and_read(SourceSettings(writers=24, images=3), folder / "drawn", seed=3)
-    writers = sorted({image.writer for image in made.images})
     dutch = [*range(1, 11), *range(41, 48), *range(49, 56)]
     hindi = [*range(1, 11), *range(73, 80), *range(81, 88)]
     rows = []
-    for writer, one, other in zip(writers, dutch, hindi, strict=True):
-        for number, image in enumerate(i for i in made.images if i.writer == writer):
-            forged = image.kind == "skilled_forgery"
-            source = made.root / image.path
-            for target in (
-                folder / "sign_data" / "train" / f"{one:03d}{'_forg' * forged}" / f"{number}.png",
-                folder / "Hindi" / f"{other:03d}" / f"H-S-{other}-{'GF'[forged]}-{number}.tif",
-            ):
+    for seed, name, numbers in ((3, "sign_data/train", dutch), (4, "Hindi", hindi)):
+        made = fetch_and_read(SourceSettings(writers=24, images=3), folder / f"drawn{seed}", seed)
+        writers = sorted({image.writer for image in made.images})
+        for writer, number in zip(writers, numbers, strict=True):
+            for count, image in enumerate(i for i in made.images if i.writer == writer):
+                forged = image.kind == "skilled_forgery"
+                source = made.root / image.path
+                target = (
+                    folder
+                    / name
+                    / (
+                        f"{number:03d}/H-S-{number}-{'GF'[forged]}-{count}.tif"
+                        if name == "Hindi"
+                        else f"{number:03d}{'_forg' * forged}/{count}.png"
+                    )
+                )
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
-            rows.append((f"drawn/{source.relative_to(folder / 'drawn')}", writer, image.kind))
+                if name != "Hindi":
+                    rows.append((str(source.relative_to(folder)), writer, image.kind))
     table = pd.DataFrame(rows, columns=["path", "writer", "kind"])
     table.to_csv(folder / "signatures.csv", index=False)
     genuine = table[table["kind"] == "genuine"]
@@ -149,6 +157,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
             PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             BROWSER="true",
             PORT=str(free_port()),
+            PYTHON=sys.executable,
             SIAMESE_NETWORK__WIDTHS="[8, 12, 16]",
             SIAMESE_POLICY__BOOTSTRAP="100",
             SIAMESE_RETENTION__CHALLENGERS="0",
@@ -188,7 +197,8 @@ def start_and_end(sandbox: Sandbox, line: str, sign: str) -> None:
                 time.sleep(0.5)
             raise AssertionError(log.read_text()[-3000:])
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
