@@ -78,12 +78,13 @@ def blocks(page: Path, language: str) -> list[str]:
     return [block for name, block in found if name == language]
 
 
-COMMANDS = [
-    pytest.param(line, id=f"{page.relative_to(ROOT)}: {line[:60]}")
-    for page in PAGES
-    for block in blocks(page, "")
-    for line in block.strip().splitlines()
-]
+#: Each once, where it stands first.
+COMMANDS = {
+    line: f"{page.relative_to(ROOT)}: {line[:60]}"
+    for page in reversed(PAGES)
+    for block in reversed(blocks(page, ""))
+    for line in reversed(block.strip().splitlines())
+}
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def start_and_end(sandbox: Sandbox, line: str, sign: str) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", [*reversed(COMMANDS)], ids=[*reversed(COMMANDS.values())])
 def test_a_command_of_the_docs(line: str, request: pytest.FixtureRequest) -> None:
     for start in ELSEWHERE:
         if re.match(start, line) if start.endswith("$") else line.startswith(start):
