@@ -78,13 +78,14 @@ def blocks(page: Path, language: str) -> list[str]:
     return [block for name, block in found if name == language]
 
 
-#: Each once, where it stands first.
-COMMANDS = {
-    line: f"{page.relative_to(ROOT)}: {line[:60]}"
-    for page in reversed(PAGES)
-    for block in reversed(blocks(page, ""))
-    for line in reversed(block.strip().splitlines())
-}
+def commands() -> dict[str, str]:
+    """Each command once, and where it stands first."""
+    found: dict[str, str] = {}
+    for page in PAGES:
+        for block in blocks(page, ""):
+            for line in block.strip().splitlines():
+                found.setdefault(line, f"{page.relative_to(ROOT)}: {line[:60]}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def start_and_end(sandbox: Sandbox, line: str, sign: str) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("line", [*reversed(COMMANDS)], ids=[*reversed(COMMANDS.values())])
+@pytest.mark.parametrize("line", commands(), ids=[*commands().values()])
 def test_a_command_of_the_docs(line: str, request: pytest.FixtureRequest) -> None:
     for start in ELSEWHERE:
         if re.match(start, line) if start.endswith("$") else line.startswith(start):
