@@ -31,7 +31,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if as_user:
         for above in (folder, *folder.parents[:3]):
-            above.chmod(0o755)
+            above.chmod(above.stat().st_mode | 0o055)
         shutil.chown(folder, "postgres")
 
     def run(program: str, *arguments: str) -> None:
