@@ -1,6 +1,6 @@
 """A training step in mixed precision and in float32, and against pairs-twice-through, in one run.
 
-    python benchmarks/training_step.py
+    python benchmarks/training_step.py [--rounds 5] [--steps 3]
 
 Pairs-twice-through is the notebook's step on the same network, augmentation and precision: 40
 pairs, their left pictures through the network and then their right ones. Prints images and pairs
@@ -10,6 +10,7 @@ ratios are of medians.
 
 from __future__ import annotations
 
+import argparse
 import platform
 import statistics
 import time
@@ -23,7 +24,7 @@ from siamese.loss import batch_contrastive, pair_loss
 from siamese.model import SignatureNet, build_network, choose_device, to_input
 from siamese.training import autocast
 
-BATCH, ROUNDS, STEPS = 80, 5, 3
+BATCH = 80
 
 
 def inputs_of(network: SignatureNet) -> torch.Tensor:
@@ -67,6 +68,10 @@ def step(network: SignatureNet, optimiser: torch.optim.Optimizer, mixed: bool) -
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="of each way in a round")
+    arguments = parser.parse_args()
     device = choose_device("auto")
     network = build_network(NetworkSettings(), seed=1).to(device).train()
     optimiser = torch.optim.AdamW(network.parameters())
@@ -78,14 +83,14 @@ def main() -> None:
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
-    for _ in range(ROUNDS):
+    for _ in range(arguments.rounds):
         for name, way in ways.items():
             started = time.perf_counter()
-            for _ in range(STEPS):
+            for _ in range(arguments.steps):
                 way()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            speeds[name].append(BATCH * STEPS / (time.perf_counter() - started))
+            speeds[name].append(BATCH * arguments.steps / (time.perf_counter() - started))
     mixed, full, twice = (statistics.median(speeds[name]) for name in ways)
     pairs = (BATCH - 1) / 2  # that an image stands for, where all pairs of a batch are learnt from
     print(f"{platform.processor() or platform.machine()}, {device}, torch {torch.__version__}")

@@ -32,6 +32,8 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 FAILED, BAD_INPUT, SOME_UNUSABLE = 1, 2, 3
 
 _SHOWN = 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_TOLD = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "disk is full")
 MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "fault": ("!!", "red")}
 DEMO: dict[str, Any] = {
     "sources": [{"kind": "synthetic", "writers": 60}],
@@ -120,15 +122,16 @@ def sentences() -> Iterator[None]:
         stop(str(error), BAD_INPUT)
     except RunError as error:
         stop(str(error), FAILED)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, MlflowException) as error:
+        # MLflow and SQLite say it in words of their own, and keep the number to themselves.
+        if getattr(error, "errno", 0) in _FULL or any(words in str(error) for words in _FULL_TOLD):
+            stop(
+                f"The disk is full: {error}. Make room (siamese prune --dry-run says what could "
+                "go), and run the same again: what was finished is kept.",
+                FAILED,
+            )
+        if isinstance(error, OSError):
             raise
-        stop(
-            f"The disk is full: {error}. Make room (siamese prune --dry-run says what could go), "
-            "and run the same again: what was finished is kept.",
-            FAILED,
-        )
-    except MlflowException as error:
         stop(f"The tracking server or database of MLflow failed: {error}", FAILED)
 
 

@@ -14,6 +14,9 @@ from programs import System, prefect_serving, siamese
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+#: A program, not a module.
+collect_ignore = ["run_flows.py"]
+
 #: Files whose tests share the demo's folder; with `-n 2` they are one process's, in order.
 _OF_THE_SYSTEM = ("test_browser", "test_bulk", "test_claims", "test_commands", "test_system")
 

@@ -65,6 +65,7 @@ SMALLER = {
         "python benchmarks/recalibration.py --help"
     ),
     "python benchmarks/throughput.py": "python benchmarks/throughput.py --claims 20 --rounds 1",
+    "python benchmarks/training_step.py": "python benchmarks/training_step.py --rounds 1 --steps 1",
     "python benchmarks/orchestration.py data": (
         "python benchmarks/orchestration.py data --claims 40"
     ),
@@ -163,17 +164,14 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
             SIAMESE_NETWORK__WIDTHS="[8, 12, 16]",
             SIAMESE_POLICY__BOOTSTRAP="100",
             SIAMESE_RETENTION__CHALLENGERS="0",
+            SIAMESE_SOURCES=json.dumps([{"kind": "synthetic", "writers": 24, "images": 3}]),
         )
         made = Sandbox(folder, env)
         small = "--set training.steps=20 --set training.evaluate_every=10"
         done = made.run(f"siamese demo {small}")
         assert done.returncode == 0, done.stdout[-3000:]
         # From here on, as a person who has this in their environment.
-        env |= {
-            "SIAMESE_TRAINING__STEPS": "10",
-            "SIAMESE_TRAINING__EVALUATE_EVERY": "5",
-            "SIAMESE_SOURCES": json.dumps([{"kind": "synthetic", "writers": 24, "images": 3}]),
-        }
+        env |= {"SIAMESE_TRAINING__STEPS": "10", "SIAMESE_TRAINING__EVALUATE_EVERY": "5"}
         claims = next(folder.glob("data/stages/example_claims/*/truth.csv"))
         truth = pd.read_csv(claims)
         label = truth["kind"].map({"genuine": "genuine", "skilled_forgery": "forged"})

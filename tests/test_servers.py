@@ -100,7 +100,7 @@ def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
             trainer.mkdir()
             scorer.mkdir()
             trained = siamese(
-                "train", *SMALL, "--set", "training.steps=150",
+                "train", *SMALL, "--set", "training.steps=150", "--set", "policy.bootstrap=100",
                 home=tmp_path / "trainer-home", cwd=trainer, **servers,
             )  # fmt: skip
             assert trained.returncode == 0, trained.stdout[-3000:]
@@ -123,7 +123,7 @@ def test_a_password_is_written_nowhere(postgres: str, tmp_path: Path) -> None:
     address = f"postgresql://siamese:hunter2@{postgres.rpartition('@')[2]}/mlflow"
     home, told = tmp_path / "home", ""
     for command in (
-        ("train", *SMALL, "--set", "training.steps=10"),
+        ("train", *SMALL, "--set", "training.steps=10", "--set", "policy.bootstrap=100"),
         ("doctor",),
         ("prune", "--set", "retention.challengers=0"),
         ("score", claims(tmp_path), "--set", "tracking.model=unheard-of"),
