@@ -119,6 +119,7 @@ def pictures(seed: int, shift: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame({"writer": np.repeat([f"w{i}" for i in range(20)], 12), **values})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forged", [0.0, 0.05, 0.5])
 def test_batches_like_the_calibration_data_raise_hardly_an_alarm(forged: float) -> None:
     alarms = []

@@ -152,6 +152,7 @@ def test_cells_of_any_type_are_text(root: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_workbook_that_unpacks_to_gigabytes_is_refused(root: Path) -> None:
     with (
         zipfile.ZipFile(root / "claims.xlsx", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
@@ -176,6 +177,7 @@ print(len(claims), middle.claim_id, len(middle.references), middle.problem, peak
 """
 
 
+@pytest.mark.slow
 def test_a_manifest_lies_on_disk(root: Path) -> None:
     """MANIFEST_ROWS=10000000 for the ten million that were promised: two minutes."""
     order = list(range(ROWS))

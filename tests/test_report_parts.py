@@ -32,6 +32,7 @@ def rows_of(page: Path) -> list[dict[str, object]]:
     return rows
 
 
+@pytest.mark.slow
 def test_every_claim_is_in_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synthetic.write_claims(tmp_path, seed=1, claims=12)
     root = tmp_path / "claims"

@@ -71,6 +71,7 @@ for number in range(40):
 """
 
 
+@pytest.mark.slow
 def test_writers_that_meet_lose_nothing(tmp_path: Path) -> None:
     tests = str(Path(__file__).parent)
     # The last two write the same rows.
