@@ -73,18 +73,22 @@ def build(root: Path, count: int) -> None:
 
 
 def watched(command: list[str], env: dict[str, str], log: Path) -> dict[str, float]:
-    """Seconds and peak memory in MiB: of the program with its decoders, and of Prefect's API."""
+    """Seconds and peak memory in MiB: of the program and its decoders (together, what they share
+    counted each time, and of the largest alone) and of Prefect's API."""
     with log.open("wb") as out:
         began = time.perf_counter()
         process = psutil.Popen(command, env=env, stdout=out, stderr=out)
-        most = {"program": 0.0, "api": 0.0}
+        most = {"program": 0.0, "largest": 0.0, "api": 0.0}
         cpu = 0.0
         while process.poll() is None:
-            now = {"program": 0.0, "api": 0.0}
+            now = dict.fromkeys(most, 0.0)
             try:
                 for one in (process, *process.children(recursive=True)):
                     kind = "api" if "uvicorn" in " ".join(one.cmdline()) else "program"
-                    now[kind] += one.memory_info().rss / 2**20
+                    size = one.memory_info().rss / 2**20
+                    now[kind] += size
+                    if kind == "program":
+                        now["largest"] = max(now["largest"], size)
                 times = process.cpu_times()
                 cpu = max(cpu, times.user + times.system)
             except psutil.Error:
