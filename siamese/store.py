@@ -27,7 +27,8 @@ from siamese.files import replace_file
 from siamese.parquet import open_parquet, parquet_bytes, parquet_writer
 from siamese.places import Place
 
-_GROUP = 256  # rows that are read at a time
+_GROUP = 256  # rows that are read together
+_BYTES = 16 * 2**20  # of groups that are in memory at a time
 _SMALL = 16_384  # rows; smaller parts are merged
 _MANY = 64  # small parts
 _TRIES = 10
@@ -146,9 +147,9 @@ class ContentStore:
             hits = np.isin(known, hashes)
             if not hits.any():
                 continue
-            table = self._read(part, names, np.unique(groups[hits]).tolist())
-            tables.append(table.filter(pc.is_in(table.column("image_id"), wanted)))
+            tables.append(self._pick(part, names, groups, hits))
         found = pa.concat_tables(tables)
+        found = found.filter(pc.is_in(found.column("image_id"), wanted))
         # Two writers may have made the same row.
         again = found.column("image_id").to_pandas().duplicated().to_numpy()
         return found.filter(pa.array(~again)) if again.any() else found
@@ -166,14 +167,33 @@ class ContentStore:
             if name not in self._parts and (known := self._attempt(name, _rows_of)) is not None:
                 self._parts[name] = known
 
-    def _read(
-        self, name: str, columns: Sequence[str], groups: Sequence[int] | None = None
+    def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a part."""
+        schema = self._schema_of(columns)
+        table = self._attempt(name, lambda part: part.read(list(columns)).select(columns))
+        return schema.empty_table() if table is None else table.cast(schema)
+
+    def _pick(
+        self,
+        name: str,
+        columns: Sequence[str],
+        groups: npt.NDArray[np.int32],
+        hits: npt.NDArray[np.bool_],
     ) -> pa.Table:
+        """Some columns of those rows of a part that ``hits`` says."""
         schema = self._schema_of(columns)
 
         def read(part: pq.ParquetFile) -> pa.Table:
-            chosen = range(part.num_row_groups) if groups is None else groups
-            return part.read_row_groups(list(chosen), list(columns)).select(columns).cast(schema)
+            chosen = np.unique(groups[hits])
+            sizes = [part.metadata.row_group(i).total_byte_size for i in chosen.tolist()]
+            # Hits may lie all over a part; little of what is between them is in memory at a time.
+            turns = np.cumsum(sizes) // _BYTES
+            found = [schema.empty_table()]
+            for turn in np.unique(turns):
+                mine = chosen[turns == turn]
+                table = part.read_row_groups(mine.tolist(), list(columns)).select(columns)
+                found.append(table.cast(schema).filter(pa.array(hits[np.isin(groups, mine)])))
+            return pa.concat_tables(found)
 
         table = self._attempt(name, read)
         return schema.empty_table() if table is None else table

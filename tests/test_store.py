@@ -48,6 +48,24 @@ def test_what_was_put_is_found_whatever_the_parts(
         made.matrix(wanted, "embedding")
 
 
+def test_a_look_up_all_over_a_large_part_does_not_hold_it_all(tmp_path: Path) -> None:
+    length, count = 2000, 64 * 256
+    made = ContentStore(tmp_path, embedding_schema(length))
+    ids = [f"{n:064d}" for n in range(count)]
+    vectors = np.random.default_rng(1).random((count, length), np.float32)
+    made.put(pd.DataFrame({"image_id": ids, "embedding": list(vectors)}))
+    program = (
+        "import sys, pyarrow as pa; from siamese.store import ContentStore, embedding_schema;"
+        f"made = ContentStore(sys.argv[1], embedding_schema({length}));"
+        f"found = made.get([f'{{n:064d}}' for n in range(0, {count}, 256)]);"
+        "print(len(found), pa.default_memory_pool().max_memory())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    found, most = subprocess.run(command, check=True, capture_output=True).stdout.split()
+    assert int(found) == 64
+    assert 0 < int(most) < vectors.nbytes
+
+
 def test_small_parts_are_merged_and_a_reader_of_before_still_finds_all(tmp_path: Path) -> None:
     reader, writer = store(tmp_path), store(tmp_path)
     for number in range(60):
