@@ -37,6 +37,7 @@ from siamese.config import (
     PolicySettings,
     TrainingSettings,
 )
+from siamese.embedding import embed as embed_all
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
@@ -75,7 +76,7 @@ def ours(
         checkpoint=kept if steps == LONG else None,
         on_epoch=lambda epoch: print(f"  step {epoch.step}: {epoch.selection:.3f}", flush=True),
     )
-    return lambda some: training.embed(made.network, some)
+    return lambda some: embed_all(made.network, some)
 
 
 def disjoint_pairs(

@@ -80,9 +80,16 @@ class Claims(Sequence[Claim]):
             yield from self[start : start + _AT_ONCE]
 
 
-def hash_claims(claims: Sequence[Claim]) -> dict[Picture, str]:
-    """Id of every picture that the claims name, from its content."""
-    return hash_pictures(picture for claim in claims for picture in claim.pictures)
+def hash_claims(
+    claims: Sequence[Claim], hashed: dict[Path, str] | None = None
+) -> dict[Picture, str]:
+    """Id of every picture that the claims name, from its content.
+
+    Parameters
+    ----------
+    hashed : as for :func:`siamese.pictures.hash_pictures`.
+    """
+    return hash_pictures((one for claim in claims for one in claim.pictures), hashed)
 
 
 def fingerprint_claims(claims: Sequence[Claim], root: Path) -> str:

@@ -11,10 +11,11 @@ import resource
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pebble
-from joblib.externals.loky.backend import get_context
+from joblib.externals.loky.backend.context import LokyContext
+from joblib.externals.loky.backend.process import LokyProcess
 
 _CHUNK = 32  # pictures that go to a process at a time
 #: Seconds that a picture may take.
@@ -74,10 +75,8 @@ class Decoders:
 
     def _begin(self, work: Callable[[T], R], chunk: Sequence[T]) -> Future[list[R]]:
         if self._pool is None:
-            # loky's processes are not forked from this threaded one, and do not import the
-            # user's script again.
             self._pool = pebble.ProcessPool(
-                self.workers, initializer=_limit_memory, context=get_context("loky")
+                self.workers, initializer=_limit_memory, context=_Context()
             )
         future: Future[list[R]] = self._pool.schedule(
             _each, args=[work, chunk], timeout=self.patience
@@ -102,6 +101,15 @@ class Decoders:
         # One of these was it: each by itself.
         parts = (self._result(work, failed, [one], self._begin(work, [one])) for one in chunk)
         return [result for part in parts for result in part]
+
+
+class _Context(LokyContext):  # type: ignore[misc]
+    """Processes that are not forked from this threaded one, do not import the user's script
+    again, and do not start threads for a linear algebra that they have none of."""
+
+    @staticmethod
+    def Process(**arguments: Any) -> LokyProcess:
+        return LokyProcess(**arguments, env={"OPENBLAS_NUM_THREADS": "1"})
 
 
 def _each(work: Callable[[T], R], chunk: Sequence[T]) -> list[R]:

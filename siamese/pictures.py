@@ -31,8 +31,7 @@ class Picture:
 
     def name(self, root: Path) -> str:
         """As a manifest in ``root``, with all links followed, names it."""
-        within = self.path.is_relative_to(root)
-        relative = shown(str(self.path.relative_to(root) if within else self.path))
+        relative = shown(str(self.path).removeprefix(f"{str(root).rstrip('/')}/"))
         return relative if self.page == 1 else f"{relative}#page={self.page}"
 
 
@@ -51,8 +50,8 @@ def parse_page(name: str) -> tuple[str, int]:
 class Folder:
     """A folder that no name in it may lead out of, whatever links there are in it.
 
-    Where its folders really are is looked up once; an object of this class is not to outlive
-    the reading of some rows.
+    Where its folders and pictures really are is looked up once; an object of this class is not
+    to outlive the reading of some rows.
 
     Parameters
     ----------
@@ -64,6 +63,7 @@ class Folder:
         self.besides = tuple(besides)
         self._allowed = [f"{os.path.realpath(folder)}/" for folder in (root, *self.besides)]
         self._real: dict[str, str] = {}
+        self._known: dict[str, Picture | None] = {}
 
     def again(self) -> Folder:
         """The same, with everything to be looked up anew."""
@@ -71,6 +71,11 @@ class Folder:
 
     def picture(self, name: str) -> Picture | None:
         """The picture, with links followed, when its path can be one and stays within."""
+        if name not in self._known:
+            self._known[name] = self._find(name)
+        return self._known[name]
+
+    def _find(self, name: str) -> Picture | None:
         text, page = parse_page(name)
         folder, file = os.path.split(os.path.join(self.root, text))  # noqa: PTH118
         try:
@@ -141,11 +146,20 @@ def is_there(picture: Picture) -> bool:
         return False
 
 
-def hash_pictures(pictures: Iterable[Picture]) -> dict[Picture, str]:
-    """The image id of each picture, from its file's content; each file is read once."""
+def hash_pictures(
+    pictures: Iterable[Picture], hashed: dict[Path, str] | None = None
+) -> dict[Picture, str]:
+    """The image id of each picture, from its file's content; each file is read once.
+
+    Parameters
+    ----------
+    hashed : hashes of files that were read before; those of the others are added.
+    """
     pictures = list(pictures)
-    files: dict[Path, str] = {}
+    files: dict[Path, str] = {} if hashed is None else hashed
     for path in dict.fromkeys(picture.path for picture in pictures):
+        if path in files:
+            continue
         try:
             files[path] = sha256_of_file(path)
         except OSError as error:

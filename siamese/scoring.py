@@ -23,7 +23,7 @@ from siamese.files import fingerprint
 from siamese.imaging import USABLE
 from siamese.pictures import Picture
 from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
-from siamese.store import ContentStore, embedding_schema
+from siamese.store import CANVAS_SCHEMA, ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS
 from siamese.tiers import Tiers
 from siamese.verifier import Verifier
@@ -31,6 +31,7 @@ from siamese.verifier import Verifier
 #: Begins the name of a reference that was enrolled, in ``closest_reference``.
 ENROLLED = "enrolled:"
 
+_HASHES = 50_000  # hashes of files that are kept
 _AT_ONCE = 512  # pictures that are embedded before their vectors are kept
 
 
@@ -87,14 +88,18 @@ def score_shards(
     """
     tiers = Tiers.of(verifier)
     stores = Stores.of(verifier, batch.store)
-    ahead = canvas_store(batch.store, verifier.imaging_settings)  # for the other thread
+    ahead = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the other thread
     names, enrolled = batch.enrolment.names, batch.enrolment.files
     batch = replace(batch, root=batch.root.resolve())
     size, step = verifier.imaging_settings, settings.shard
 
+    hashed: dict[Path, str] = {}  # a reference is in claims of many shards
+
     def prepared(start: int) -> _Shard:
         some = claims[start : start + step]
-        ids = hash_claims(some)
+        if len(hashed) > _HASHES:
+            hashed.clear()
+        ids = hash_claims(some, hashed)
         name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
         table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()

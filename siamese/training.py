@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siamese.augment import augment, invent_writers
 from siamese.config import NetworkSettings, TrainingSettings
+from siamese.embedding import embed
 from siamese.files import read_sealed, write_sealed
 from siamese.loss import batch_contrastive, pairwise_distance
 from siamese.metrics import eer
@@ -269,28 +270,6 @@ def autocast(device: torch.device) -> torch.autocast:
     """
     supported = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=supported)
-
-
-def embed(
-    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = 32
-) -> npt.NDArray[np.float32]:
-    """Unit vectors (N, E) of canvases (N, H, W), on the network's own device.
-
-    In float32, and in batches that are always full (the last is padded): a vector is then the
-    same to the last bit whatever else is embedded with it.
-    """
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    vectors = [np.zeros((0, network.length), np.float32)]
-    with torch.inference_mode():
-        for start in range(0, len(canvases), batch):
-            part = canvases[start : start + batch]
-            full = np.pad(part, ((0, batch - len(part)), (0, 0), (0, 0)))
-            inputs = to_input(torch.from_numpy(full).to(device))
-            vectors.append(network(inputs)[: len(part)].float().cpu().numpy())
-    network.train(was_training)
-    return np.concatenate(vectors)
 
 
 def held_out_errors(network: SignatureNet, signatures: SignatureSet) -> tuple[float, float]:

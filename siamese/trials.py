@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,13 @@ def spread_of(references: npt.NDArray[np.float32]) -> float:
     if len(references) < 2:
         return 0.0
     gaps = np.linalg.norm(references[:, None] - references[None], axis=2)
-    return float(np.sort(gaps[np.triu_indices(len(references), 1)]).mean(dtype=np.float64))
+    return float(np.sort(gaps[_upper(len(references))]).mean(dtype=np.float64))
+
+
+@functools.cache
+def _upper(n: int) -> npt.NDArray[np.bool_]:
+    """Every pair of n things once."""
+    return np.triu(np.ones((n, n), bool), 1)
 
 
 def fused_trials(

@@ -16,16 +16,16 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field, TypeAdapter
 from safetensors import SafetensorError
 
-from siamese import config, imaging, training
+from siamese import config, embedding, imaging
 from siamese.calibration import Calibration, policy_thresholds
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.copies import perceptual_hash
 from siamese.decision import Comparison, copies_of, decide
+from siamese.embedding import embed
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
 from siamese.model import SignatureNet, load_network, save_weights
 from siamese.record import Record
-from siamese.training import embed
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
 _FORMAT = 3  # raised when the meaning of verifier.json changes
@@ -70,7 +70,7 @@ class Verifier:
             sha256_of(self.weights()),
             self.imaging_settings.model_dump(),
             code_version(imaging, (config,)),
-            code_version(training, (config,)),
+            code_version(embedding, (config,)),
         )
 
     def weights(self) -> bytes:
@@ -121,7 +121,7 @@ class Verifier:
         pixels = np.zeros((len(usable), *self._canvas_shape), np.uint8)
         for row, data in enumerate(usable):
             pixels[row] = canvases[data].pixels
-        batch = 8 if len(usable) <= 8 else 32
+        batch = 8 if len(usable) <= 8 else 16
         vectors = dict(zip(usable, embed(self.network, pixels, batch), strict=True))
         hashes = {data: perceptual_hash(canvases[data].pixels) for data in usable}
         return [

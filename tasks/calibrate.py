@@ -5,11 +5,11 @@ from __future__ import annotations
 from siamese import calibration
 from siamese.calibration import CalibrationError
 from siamese.config import Settings
+from siamese.embedding import embed
 from siamese.model import load_network
 from siamese.preparing import canvas_store, imaging_fingerprint
 from siamese.record import Record, stored_facts
 from siamese.tables import IMAGES
-from siamese.training import embed
 from siamese.trials import fused_trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks.pairs import read_pairs

@@ -16,10 +16,11 @@ from siamese import handwriting, imaging
 from siamese.augment import augment, invent_writers
 from siamese.config import ImagingSettings, NetworkSettings, TrainingSettings
 from siamese.distributed import train_together
+from siamese.embedding import embed
 from siamese.errors import RunError
 from siamese.model import SignatureNet, build_network, choose_device, load_network, save_weights
 from siamese.sampling import group_by_writer, sample_batch
-from siamese.training import Epoch, SignatureSet, embed, train
+from siamese.training import Epoch, SignatureSet, train
 
 NETWORK = NetworkSettings(widths=(8, 12, 16), embedding=16)
 TRAINING = TrainingSettings(

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from siamese import imaging
-from siamese.training import embed
+from siamese.embedding import embed
 from siamese.verifier import Verifier
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])

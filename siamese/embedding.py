@@ -1,0 +1,60 @@
+"""Canvases to vectors, on all cores or on the network's GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits
+
+from siamese.model import SignatureNet, to_input
+
+_BATCH = 16  # canvases; what a core works on stays in its cache
+
+
+def embed(
+    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = _BATCH
+) -> npt.NDArray[np.float32]:
+    """Unit vectors (N, E) of canvases (N, H, W), on the network's own device.
+
+    In float32, and in batches that are always full (the last is padded): a vector is then the
+    same to the last bit whatever else is embedded with it.
+    """
+    device = next(network.parameters()).device
+
+    def embedded(start: int) -> npt.NDArray[np.float32]:
+        part = canvases[start : start + batch]
+        full = np.pad(part, ((0, batch - len(part)), (0, 0), (0, 0)))
+        with torch.inference_mode():
+            inputs = to_input(torch.from_numpy(full).to(device))
+            vectors: npt.NDArray[np.float32] = network(inputs)[: len(part)].float().cpu().numpy()
+        return vectors
+
+    was_training = network.training
+    network.eval()
+    starts = range(0, len(canvases), batch)
+    together = device.type == "cpu" and len(starts) > 1
+    made = _on_all_cores(embedded, starts) if together else map(embedded, starts)
+    vectors = [np.zeros((0, network.length), np.float32), *made]
+    network.train(was_training)
+    return np.concatenate(vectors)
+
+
+def _on_all_cores(
+    work: Callable[[int], npt.NDArray[np.float32]], starts: Sequence[int]
+) -> list[npt.NDArray[np.float32]]:
+    """The work on each start, by as many threads as torch would use, each on a core of its own.
+
+    Cores that share a batch wait for each other at every layer, and much longer when other
+    processes (which decode pictures, say) have some of them: ``benchmarks/throughput.py``.
+    """
+    with ThreadPoolExecutor(torch.get_num_threads(), initializer=_stay_on_one_core) as pool:
+        return list(pool.map(work, starts))
+
+
+def _stay_on_one_core() -> None:
+    torch.get_num_threads()  # torch sets a thread's number when it is first asked, and not again
+    threadpool_limits(1, user_api="openmp")  # of this thread; torch.set_num_threads is of all
