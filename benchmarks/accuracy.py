@@ -29,7 +29,7 @@ import torch
 from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 
-from siamese import strokes, training
+from siamese import embedding, training
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import (
     NetworkSettings,
@@ -37,11 +37,10 @@ from siamese.config import (
     PolicySettings,
     TrainingSettings,
 )
-from siamese.embedding import embed as embed_all
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
-from siamese.model import to_input
+from siamese.strokes import telling_axes
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +75,7 @@ def ours(
         checkpoint=kept if steps == LONG else None,
         on_epoch=lambda epoch: print(f"  step {epoch.step}: {epoch.selection:.3f}", flush=True),
     )
-    return lambda some: embed_all(made.network, some)
+    return lambda some: embedding.embed(made.network, some)
 
 
 def disjoint_pairs(
@@ -115,14 +114,19 @@ def disjoint_pairs(
 
 
 def _strokes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
-    """How strokes run, and nothing that is learnt."""
+    """How strokes run, with nothing learnt."""
     del data, canvases, steps
+    return embedding.describe
 
-    def describe(some: Canvases) -> Floats:
-        parts = torch.from_numpy(some).split(64)
-        return torch.cat([strokes.describe(to_input(part)) for part in parts]).numpy()
 
-    return describe
+def _axes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
+    """How strokes run along the axes that tell training writers from their forgers."""
+    del steps
+    some = data.signatures("train", canvases)
+    axes, mean = telling_axes(
+        embedding.describe(some.canvases), some.writers, some.genuine, NetworkSettings().strokes
+    )
+    return lambda canvases: embedding.describe(canvases) @ axes.T - mean
 
 
 def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:
@@ -204,6 +208,7 @@ ROWS: Mapping[str, Row] = {
     "no_invented": Row("(d) ours, no invented writers", _without(invented_writers=0.0)),
     "no_strokes": Row("(d) ours, without how strokes run",
                       _without(network=NetworkSettings(strokes=0))),
+    "axes_alone": Row("(d) how strokes run alone, no network", _axes_alone),
     "strokes_alone": Row("(d) how strokes run alone, nothing learnt", _strokes_alone),
     "unscaled": Row("(d) ours, whole pictures squeezed: no crop, no proportions", ours,
                     "whole_ink"),

@@ -46,7 +46,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         "not augment, as in their recipes: the notebook has its nine epochs, on 1,500 pairs each;",
         "the SigNet-like network sees half as many pictures as ours.",
         "",
-        "After 250 steps most of a distance is how strokes run, which nothing is learnt for: the",
+        "After 250 steps most of a distance is how strokes run, which no step is needed for: the",
         "rows (d) say little yet of what helps learning, and no part was taken out for them.",
         "",
     ]

@@ -65,8 +65,8 @@ class SourceSettings(Section):
 class ImagingSettings(Section):
     """From picture to canvas; part of every model's fingerprint."""
 
-    height: int = Field(96, ge=32, le=512, description="canvas height, pixels")
-    width: int = Field(192, ge=32, le=1024, description="canvas width, pixels")
+    height: int = Field(144, ge=32, le=512, description="canvas height, pixels")
+    width: int = Field(288, ge=32, le=1024, description="canvas width, pixels")
     margin: int = Field(4, ge=0, le=16, description="empty pixels kept around the ink")
     max_bytes: int = Field(50_000_000, gt=0, description="larger files are not decoded")
     max_pixels: int = Field(60_000_000, gt=0, description="larger pictures are not decoded")
@@ -116,12 +116,12 @@ class NetworkSettings(Section):
 
     widths: tuple[int, ...] = Field((32, 48, 96, 160), description="channels of the stages")
     embedding: int = Field(128, ge=8, le=1024, description="numbers that are learnt")
-    strokes: int = Field(64, ge=0, le=512, description="numbers that say how strokes run")
+    strokes: int = Field(128, ge=0, le=512, description="numbers that say how strokes run")
 
     @property
     def length(self) -> int:
         """Of the vectors."""
-        return self.embedding + self.strokes
+        return self.embedding + (self.strokes + 1 if self.strokes else 0)
 
     @field_validator("widths")
     @classmethod

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
+from siamese import strokes
 from siamese.model import SignatureNet, to_input
 
 _BATCH = 16  # canvases; what a core works on stays in its cache
@@ -24,6 +25,7 @@ def embed(
     same to the last bit whatever else is embedded with it.
     """
     device = next(network.parameters()).device
+    was_training = network.training
 
     def embedded(start: int) -> npt.NDArray[np.float32]:
         part = canvases[start : start + batch]
@@ -33,14 +35,24 @@ def embed(
             vectors: npt.NDArray[np.float32] = network(inputs)[: len(part)].float().cpu().numpy()
         return vectors
 
-    was_training = network.training
     network.eval()
     starts = range(0, len(canvases), batch)
-    together = device.type == "cpu" and len(starts) > 1
-    made = _on_all_cores(embedded, starts) if together else map(embedded, starts)
+    made = _on_all_cores(embedded, starts) if device.type == "cpu" else map(embedded, starts)
     vectors = [np.zeros((0, network.length), np.float32), *made]
     network.train(was_training)
     return np.concatenate(vectors)
+
+
+def describe(canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """How strokes run on canvases (N, H, W), (N, LENGTH): see :func:`siamese.strokes.describe`."""
+
+    def described(start: int) -> npt.NDArray[np.float32]:
+        some = to_input(torch.from_numpy(canvases[start : start + _BATCH]))
+        told: npt.NDArray[np.float32] = strokes.describe(some).numpy()
+        return told
+
+    made = _on_all_cores(described, range(0, len(canvases), _BATCH))
+    return np.concatenate([np.zeros((0, strokes.LENGTH), np.float32), *made])
 
 
 def _on_all_cores(
@@ -49,7 +61,8 @@ def _on_all_cores(
     """The work on each start, by as many threads as torch would use, each on a core of its own.
 
     Cores that share a batch wait for each other at every layer, and much longer when other
-    processes (which decode pictures, say) have some of them: ``benchmarks/throughput.py``.
+    processes (which decode pictures, say) have some of them: ``benchmarks/throughput.py``. A sum
+    is also the same to the last bit then, however many cores there are.
     """
     with ThreadPoolExecutor(torch.get_num_threads(), initializer=_stay_on_one_core) as pool:
         return list(pool.map(work, starts))

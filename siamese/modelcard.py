@@ -51,8 +51,8 @@ def render(
             "## What it is",
             "",
             "A shared-weight network that maps a signature to a unit vector: "
-            f"{parameters:,} learnt parameters see its shape, and a fixed count of edge "
-            "directions how its strokes run. "
+            f"{parameters:,} learnt parameters see its shape; how its strokes run is counted, and "
+            "taken along axes that tell training writers from their forgers. "
             "Two are compared by Euclidean distance, which is calibrated into a likelihood ratio "
             "and decided on by two thresholds.",
             "",

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siamese.augment import augment, invent_writers
 from siamese.config import NetworkSettings, TrainingSettings
-from siamese.embedding import embed
+from siamese.embedding import describe, embed
 from siamese.files import read_sealed, write_sealed
 from siamese.loss import batch_contrastive, pairwise_distance
 from siamese.metrics import eer
@@ -27,7 +27,7 @@ from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
 _EMA_DECAY = 0.99
-_SAMPLE = 1000  # signatures
+_SAMPLE = 8000  # signatures
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,10 @@ def train(
         raise ValueError("training needs two writers with two genuine signatures each")
 
     device, (rank, count) = choose_device(settings.device), rank_and_count()
-    run = _Run(network, settings, seed, device, _sample(training_set, seed))
+    run = _Run(network, settings, seed, device)
     history, best = run.restore(checkpoint)
+    if not history:
+        run.fit_strokes(training_set)
     for epoch in history:
         on_epoch(epoch)
     canvases = torch.from_numpy(training_set.canvases).to(device)
@@ -160,12 +162,6 @@ def train(
     return Trained(selected.eval(), history, best_step, str(device))
 
 
-def _sample(signatures: SignatureSet, seed: int) -> Tensor:
-    """Some signatures as network input: enough for the axes of their strokes."""
-    rows = np.random.default_rng((seed, 3)).permutation(len(signatures.canvases))[:_SAMPLE]
-    return to_input(torch.from_numpy(signatures.canvases[np.sort(rows)]))
-
-
 class _Run:
     """Weights, optimiser and averaged weights of one run, and how they are saved."""
 
@@ -175,11 +171,9 @@ class _Run:
         settings: TrainingSettings,
         seed: int,
         device: torch.device,
-        some: Tensor,
     ) -> None:
         self.settings, self.seed, self.device, self.step = settings, seed, device, 0
         self.network = build_network(network, seed).to(device).train()
-        self.network.fit_strokes(some.to(device))  # before the average copies the network
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY), use_buffers=True
         )
@@ -191,6 +185,14 @@ class _Run:
                 {"params": plain, "weight_decay": 0.0},
             ]
         )
+
+    def fit_strokes(self, signatures: SignatureSet) -> None:
+        """Find the axes of strokes, from signatures that are enough for them."""
+        order = np.random.default_rng((self.seed, 3)).permutation(len(signatures.canvases))
+        rows = np.sort(order[:_SAMPLE])
+        told = describe(signatures.canvases[rows])
+        self.network.fit_strokes(told, signatures.writers[rows], signatures.genuine[rows])
+        self.averaged.load_state_dict(self.network.state_dict())
 
     @property
     def averaged(self) -> SignatureNet:
