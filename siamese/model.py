@@ -56,7 +56,7 @@ class SignatureNet(nn.Module):
     stroke_weight = 0.5
     # A number that all vectors share before they are made of unit length: how long a vector was
     # is then not lost, which tells too.
-    shared = 2.0
+    shared = 4.0
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ from siamese.record import Record, picture_facts
 from siamese.scoring import Stores, with_vectors
 from siamese.sources import synthetic
 
-HEIGHT, WIDTH = 96, 192
+HEIGHT, WIDTH = 144, 288
 
 
 def stroke(seed: int) -> np.ndarray:
