@@ -44,7 +44,7 @@ from siamese.strokes import telling_axes
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
-LONG = 4000  # steps; twice as many are within the intervals
+LONG = 2500  # steps
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]
@@ -277,7 +277,11 @@ def main() -> None:
         except CalibrationError as error:
             made["failed"] = str(error)
         rows[name] = made
-        everything = {"splits": SPLITS, "rows": {key: rows[key] for key in ROWS if key in rows}}
+        everything = {
+            **same,
+            "splits": SPLITS,
+            "rows": {key: rows[key] for key in ROWS if key in rows},
+        }
         arguments.out.mkdir(exist_ok=True)
         path.write_text(json.dumps(everything) + "\n")
         write_page(everything, arguments.out)

@@ -27,6 +27,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
     threads = torch.get_num_threads()
     rows = [row for row in results["rows"].values() if "figures" in row]
     steps = sorted({row["steps"] for row in rows})
+    older = [row for row in rows if row["code"] != results["code"]]
     lines = [
         "# Accuracy on writers never seen",
         "",
@@ -50,6 +51,12 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         "rows (d) say little yet of what helps learning, and no part was taken out for them.",
         "",
     ]
+    if older:
+        lines += [
+            "† measured on an earlier version of the code, with another network and canvases of",
+            "96 × 192 pixels; the same command measures these rows again.",
+            "",
+        ]
     for source, title in names.items():
         n = rows[0]["figures"][f"{source} 1"]["pairs"]
         lines += [
@@ -65,7 +72,8 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
             cells = [
                 _cell(row["figures"], f"{source} {which}", name) for which, name, _ in _COLUMNS
             ]
-            lines.append(f"| {row['title']} | {' | '.join(cells)} | {row['minutes']} |")
+            mark = " †" if row in older else ""
+            lines.append(f"| {row['title']}{mark} | {' | '.join(cells)} | {row['minutes']} |")
         lines.append("")
     lines += [
         f"Failed: {row['title']}. {row['failed']}"
