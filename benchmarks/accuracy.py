@@ -195,7 +195,7 @@ ROWS: Mapping[str, Row] = {
     "signet": Row("(b) SigNet-like, on our canvases", signet),
     "ours": Row("(c) ours", ours),
     "ours_long": Row(f"(c) ours, {LONG:,} steps",
-                     lambda data, canvases, _: ours(data, canvases, LONG, evaluate_every=700)),
+                     lambda data, canvases, _: ours(data, canvases, LONG, evaluate_every=500)),
     "dutch_alone": Row("(c) ours, trained and calibrated on Dutch writers alone",
                        _without(sources=("dutch",)), sources=("dutch",)),
     "hindi_alone": Row("(c) ours, trained and calibrated on Hindi writers alone",
