@@ -112,14 +112,14 @@ def _discriminant(
         means.append(own.mean(0))
         within.append(own - means[-1])
         between.append(x[(writers == writer) & ~genuine] - means[-1])
-    if not means:
+    if not means or not principal.size:
         return centred[:0]
     inner = _scatter(np.concatenate(within), sum(len(one) - 1 for one in within))
     forged = np.concatenate(between)
     outer = _scatter(forged, max(len(forged), 1))
     outer += _scatter(np.array(means) - np.mean(means, axis=0), max(len(means) - 1, 1))
     # Writers are few: as much again is added to what varies in them, evenly along all axes.
-    inner += np.eye(len(inner)) * np.trace(inner) / len(inner)
+    inner += np.eye(len(inner)) * max(np.trace(inner) / len(inner), 1e-9)
     values, vectors = scipy.linalg.eigh(outer, inner)
     return np.asarray((principal @ vectors[:, ::-1][:, values[::-1] > 1e-9]).T)
 

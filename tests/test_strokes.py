@@ -90,6 +90,8 @@ def test_what_so_few_signatures_cannot_tell_is_left_zero() -> None:
     told = strokes.describe(pictures).numpy()
     few = strokes.telling_axes(told, np.array(["a", "a", "b", "b"]), np.ones(4, bool), 16)
     assert np.abs(few[0]).any(axis=1).sum() <= 6  # three a part: four pictures, less their mean
+    alike = strokes.telling_axes(told[[0] * 4], np.array(list("aabb")), np.ones(4, bool), 16)
+    assert not alike[0].any()
     nobody = strokes.telling_axes(told, np.array(list("abcd")), np.ones(4, bool), 16)
     assert not nobody[0].any()
     assert not nobody[1].any()
