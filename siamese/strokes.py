@@ -100,6 +100,8 @@ def _discriminant(
     genuine: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float64]:
     """Axes (K, L) of centred descriptions (N, L), those that tell most first."""
+    if len(centred) < 2 or np.abs(centred).max() < 1e-6:
+        return centred[:0]
     kept = min(_KEPT, *centred.shape)
     found = PCA(kept, random_state=0).fit(centred)
     principal = found.components_[found.explained_variance_ > 1e-9].T
@@ -112,7 +114,7 @@ def _discriminant(
         means.append(own.mean(0))
         within.append(own - means[-1])
         between.append(x[(writers == writer) & ~genuine] - means[-1])
-    if not means or not principal.size:
+    if not means:
         return centred[:0]
     inner = _scatter(np.concatenate(within), sum(len(one) - 1 for one in within))
     forged = np.concatenate(between)
