@@ -37,7 +37,7 @@ def embed(
 
     network.eval()
     starts = range(0, len(canvases), batch)
-    made = _on_all_cores(embedded, starts) if device.type == "cpu" else map(embedded, starts)
+    made = on_all_cores(embedded, starts) if device.type == "cpu" else map(embedded, starts)
     vectors = [np.zeros((0, network.length), np.float32), *made]
     network.train(was_training)
     return np.concatenate(vectors)
@@ -51,11 +51,11 @@ def describe(canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         told: npt.NDArray[np.float32] = strokes.describe(some).numpy()
         return told
 
-    made = _on_all_cores(described, range(0, len(canvases), _BATCH))
+    made = on_all_cores(described, range(0, len(canvases), _BATCH))
     return np.concatenate([np.zeros((0, strokes.LENGTH), np.float32), *made])
 
 
-def _on_all_cores(
+def on_all_cores(
     work: Callable[[int], npt.NDArray[np.float32]], starts: Sequence[int]
 ) -> list[npt.NDArray[np.float32]]:
     """The work on each start, by as many threads as torch would use, each on a core of its own.
