@@ -12,7 +12,7 @@ import pytest
 from test_data import images_table, split_writers
 
 import siamese
-from siamese import config, figures, handwriting, probes, training
+from siamese import config, embedding, figures, handwriting, probes
 from siamese.config import ImagingSettings, SplitSettings
 from siamese.files import code_version
 from siamese.probes import BACKGROUND_LIMIT, run_probes
@@ -49,7 +49,7 @@ def test_a_key_follows_code_that_is_imported_at_any_depth(package: Path) -> None
 
 def test_scoring_follows_the_code_of_its_network_and_training_does_not_follow_drawing() -> None:
     besides = (config, stage)
-    for module in (training, siamese.imaging, siamese.calibration, siamese.trials):
+    for module in (embedding, siamese.imaging, siamese.calibration, siamese.trials):
         assert code_version(score, besides) != code_version(score, (*besides, module))
     assert code_version(train, besides) != code_version(train, (*besides, figures))
     # What training leaves out is named where the stage is made.
