@@ -17,7 +17,16 @@ def open_parquet(source: Path | IO[bytes]) -> pq.ParquetFile:
 
 def parquet_writer(handle: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
     """A writer of such a file."""
-    return pq.ParquetWriter(handle, schema, compression="zstd", write_page_checksum=True)
+    # A dictionary of numbers, or of pictures, is all of them once more.
+    words = [field.name for field in schema if pa.types.is_string(field.type)]
+    categories = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    return pq.ParquetWriter(
+        handle,
+        schema,
+        compression="zstd",
+        use_dictionary=[*words, *categories],
+        write_page_checksum=True,
+    )
 
 
 def parquet_bytes(table: pa.Table, row_group_size: int | None = None) -> bytes:
