@@ -30,7 +30,7 @@ BATCH = 80
 def inputs_of(network: SignatureNet) -> torch.Tensor:
     """Random canvases, augmented."""
     device = next(network.parameters()).device
-    canvases = torch.randint(0, 255, (BATCH, 96, 192), dtype=torch.uint8, device=device)
+    canvases = torch.randint(0, 255, (BATCH, 144, 288), dtype=torch.uint8, device=device)
     return augment(to_input(canvases), torch.Generator(device).manual_seed(1))
 
 
