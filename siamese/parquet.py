@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +14,28 @@ import pyarrow.parquet as pq
 def open_parquet(source: Path | IO[bytes]) -> pq.ParquetFile:
     """A file whose pages are held against their checksums when they are read."""
     return pq.ParquetFile(source, page_checksum_verification=True)
+
+
+def in_parts(file: pq.ParquetFile, most: int) -> Iterator[pa.Table]:
+    """All rows in their order, at most so many at a time, of as few row groups as that needs.
+
+    Where ``iter_batches`` holds all that it has read until the last row, this holds one part.
+    """
+    groups: list[int] = []
+    rows = 0
+    for group in range(file.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        if groups and rows + size > most:
+            yield from _sliced(file.read_row_groups(groups), most)
+            groups, rows = [], 0
+        groups.append(group)
+        rows += size
+    if groups:
+        yield from _sliced(file.read_row_groups(groups), most)
+
+
+def _sliced(table: pa.Table, most: int) -> Iterator[pa.Table]:
+    return (table.slice(start, most) for start in range(0, len(table), most))
 
 
 def parquet_writer(handle: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:

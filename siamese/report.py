@@ -27,7 +27,7 @@ from siamese.evaluation import policy_figures
 from siamese.figures import claims_histogram_svg, det_svg
 from siamese.files import write_text
 from siamese.metrics import Estimate
-from siamese.parquet import open_parquet
+from siamese.parquet import in_parts, open_parquet
 from siamese.preparing import Progress
 from siamese.tables import CLAIM_DECISIONS, DECISIONS
 from siamese.thumbnails import Thumbnails
@@ -144,8 +144,8 @@ class _Explanations:
     """Pictures of claims that are asked for in the order of the file, which is read once."""
 
     def __init__(self, path: Path) -> None:
-        batches = open_parquet(path).iter_batches(batch_size=64)
-        self._rows = (row for batch in batches for row in batch.to_pylist())
+        parts = in_parts(open_parquet(path), 64)
+        self._rows = (row for part in parts for row in part.to_pylist())
         self._next = next(self._rows, None)
 
     def of(self, claim_id: str) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from siamese.errors import InputError
 from siamese.files import replace_file
 from siamese.imaging import QUALITIES
-from siamese.parquet import open_parquet, parquet_writer
+from siamese.parquet import in_parts, open_parquet, parquet_writer
 from siamese.sources.listing import ImageKind
 
 IMAGE_KINDS = get_args(ImageKind)
@@ -109,8 +109,8 @@ class Table:
 
     def parts(self, path: Path, most: int) -> Iterator[pd.DataFrame]:
         """The same, so many rows at a time."""
-        for batch in self._open(path).iter_batches(batch_size=most):
-            yield self.check(_plain(batch))
+        for part in in_parts(self._open(path), most):
+            yield self.check(_plain(part))
 
     def columns(self, path: Path, names: Sequence[str]) -> pd.DataFrame:
         """Some columns of all rows, checked; those that the file lacks are left out."""
@@ -127,7 +127,7 @@ class Table:
         return file
 
 
-def _plain(table: pa.Table | pa.RecordBatch) -> pd.DataFrame:
+def _plain(table: pa.Table) -> pd.DataFrame:
     """In pandas, with category columns as plain strings."""
     frame = table.to_pandas()
     for column in frame.select_dtypes("category"):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siamese.parquet import in_parts, open_parquet, parquet_writer
 from siamese.store import ContentStore, embedding_schema
 
 LENGTH = 4
@@ -113,3 +115,21 @@ def test_a_damaged_part_is_set_aside(tmp_path: Path) -> None:
     assert store(tmp_path).get(rows(0, 10)["image_id"].tolist()).empty
     made.put(rows(0, 10))
     assert len(store(tmp_path).get(rows(0, 10)["image_id"].tolist())) == 10
+
+
+def test_a_long_table_is_read_in_parts_and_one_of_them_is_in_memory(tmp_path: Path) -> None:
+    schema = pa.schema([("number", pa.int64()), ("picture", pa.binary())])
+    rng, path = np.random.default_rng(1), tmp_path / "pictures.parquet"
+    with path.open("wb") as handle, parquet_writer(handle, schema) as writer:
+        for start in range(0, 100, 5):
+            pictures = [rng.bytes(2**18) for _ in range(5)]
+            numbered = {"number": list(range(start, start + 5)), "picture": pictures}
+            writer.write_table(pa.table(numbered, schema=schema))
+    before, most, numbers = pa.total_allocated_bytes(), 0, list[int]()
+    for part in in_parts(open_parquet(path), 12):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert len(part) <= 12
+        numbers += part.column("number").to_pylist()
+    assert numbers == list(range(100))
+    assert most < 2**23, f"{most:,} bytes of 26,214,400 were held at a time"
+    assert [len(part) for part in in_parts(open_parquet(path), 2)][:3] == [2, 2, 1]
