@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from siamese.config import ImagingSettings
 from siamese.parquet import parquet_bytes
-from siamese.store import ContentStore, stack_canvases
+from siamese.store import ContentStore
 from siamese.trials import Trials
 
 #: Facts of a picture that tell scanner, pen and hand apart, and what each is.
@@ -101,13 +101,13 @@ class Record:
 
 
 def picture_facts(
-    canvases: npt.NDArray[np.uint8], facts: pd.DataFrame, writers: Iterable[str]
+    canvases: Iterable[npt.NDArray[np.uint8]], facts: pd.DataFrame, writers: Iterable[str]
 ) -> pd.DataFrame:
     """The :data:`STATISTICS` of pictures.
 
     Parameters
     ----------
-    canvases : (N, H, W). facts : their N rows of the canvas store. writers : (N,).
+    canvases : N of (H, W). facts : their rows of the canvas store. writers : (N,).
     """
     shapes = [_shape(canvas) for canvas in canvases]
     return pd.DataFrame(
@@ -133,7 +133,8 @@ def stored_facts(
     """
     rows = store.get(list(writers))
     rows = rows.loc[[image_id for image_id in writers if image_id in rows.index]]
-    canvases = stack_canvases(rows, settings.height, settings.width)
+    shape = (settings.height, settings.width)
+    canvases = (np.frombuffer(one, np.uint8).reshape(shape) for one in rows["canvas"])
     return picture_facts(canvases, rows, [writers[image_id] for image_id in rows.index])
 
 
