@@ -40,7 +40,7 @@ PARTS = (_COUNTS, _COUNTS * math.prod(_CELLS))
 #: Length of a description.
 LENGTH = sum(PARTS)
 
-_SHARPNESS = 16  # power of the cosine to a direction
+_SQUARED = 4  # times, the cosine to a direction: its 16th power
 _FAINT = 0.02  # gradients below count nothing
 _HALF = 0.05  # gradient that counts half
 
@@ -150,25 +150,29 @@ def _count(gradient: Tensor) -> Tensor:
     Most of a canvas is empty: what is not an edge is left out at once.
     """
     height, width = gradient.shape[1:]
-    strength = gradient.square().sum(0).sqrt_()
-    rows, columns = torch.nonzero(strength > _FAINT, as_tuple=True)
-    strength = strength[rows, columns]
+    squared = gradient.square().sum(0)
+    rows, columns = torch.nonzero(squared > _FAINT**2, as_tuple=True)
+    # By cells: those of each are then next to each other.
+    cell = rows * _CELLS[0] // height * _CELLS[1] + columns * _CELLS[1] // width
+    cell, order = torch.sort(cell, stable=True)
+    rows, columns = rows[order], columns[order]
+    strength = squared[rows, columns].sqrt_()
     turn = torch.arange(DIRECTIONS, device=gradient.device) * (2 * math.pi / DIRECTIONS)
     facing = gradient[:, rows, columns].T @ torch.stack([turn.sin(), turn.cos()])
-    edges = (facing.relu_() / strength[:, None]).pow_(_SHARPNESS)
+    edges = facing.relu_().div_(strength[:, None])
+    for _ in range(_SQUARED):
+        edges.square_()
     edges *= (strength / (strength + _HALF))[:, None]
     # Where each edge is in the list; its end stands for all that is none.
     place = torch.full((height + 2 * _REACH, width + 2 * _REACH), len(edges), device=rows.device)
     place[rows + _REACH, columns + _REACH] = torch.arange(len(edges), device=rows.device)
     known = F.pad(edges, (0, 0, 0, 1))
-    there = torch.cat(
-        [known[place[rows + _REACH + down, columns + _REACH + right]] for down, right in _STEPS], 1
-    )
-    cell = rows * _CELLS[0] // height * _CELLS[1] + columns * _CELLS[1] // width
+    steps = torch.tensor(_STEPS, device=rows.device) + _REACH
+    next_to = place[rows[:, None] + steps[:, 0], columns[:, None] + steps[:, 1]]
+    there = known.index_select(0, next_to.flatten()).view(-1, len(_STEPS) * DIRECTIONS)
+    sizes = torch.bincount(cell, minlength=math.prod(_CELLS)).tolist()
+    # Of each cell (directions here, steps × directions there).
+    tables = [a.T @ b for a, b in zip(edges.split(sizes), there.split(sizes), strict=True)]
     a, b = torch.tensor(_SAME_SIDE, device=rows.device).T
-    counts = []
-    for number in range(math.prod(_CELLS)):
-        mine = cell == number
-        table = edges[mine].T @ there[mine]  # (directions here, steps × directions there)
-        counts.append(table.view(DIRECTIONS, len(_STEPS), DIRECTIONS)[a, :, b].T.flatten())
-    return torch.stack(counts)
+    counts = torch.stack(tables).view(-1, DIRECTIONS, len(_STEPS), DIRECTIONS)[:, a, :, b]
+    return counts.permute(1, 2, 0).flatten(1)
