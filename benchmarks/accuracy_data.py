@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from siamese import imaging
+from siamese import imaging, reading
 from siamese.config import ImagingSettings, PairSettings
 from siamese.pairs import build_pairs
 from siamese.pictures import Picture, hash_pictures
@@ -86,17 +86,17 @@ class Data:
             [self._squeezed(imaging.level_ink(self._read(p)[1])) for p in self.images["path"]]
         )
 
-    def _read(self, path: str) -> tuple[imaging.Grey, imaging.Grey]:
+    def _read(self, path: str) -> tuple[reading.Grey, reading.Grey]:
         """The grey picture and its ink."""
-        grey = imaging.shrink(imaging.decode(Path(path).read_bytes(), self.settings))
+        grey = imaging.shrink(reading.decode(Path(path).read_bytes(), self.settings))
         return grey, imaging.remove_specks(imaging.lift_ink(grey))
 
-    def _with_paper(self, grey: imaging.Grey, ink: imaging.Grey) -> imaging.Grey:
+    def _with_paper(self, grey: reading.Grey, ink: reading.Grey) -> reading.Grey:
         rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
         box = (255 - grey)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         return imaging.place_on_canvas(np.maximum(box, 1), self.settings)
 
-    def _squeezed(self, picture: imaging.Grey) -> imaging.Grey:
+    def _squeezed(self, picture: reading.Grey) -> reading.Grey:
         size = self.settings
         small = baselines.resized(picture[None], size.height, size.width)
         return (small[0, 0] * 255).round().byte().numpy()

@@ -28,7 +28,7 @@ import real_claims
 import torch
 from untrained import untrained
 
-from siamese import imaging
+from siamese import imaging, reading
 from siamese.claims import hash_claims
 from siamese.config import ImagingSettings, ScoringSettings
 from siamese.enrolment import read_enrolment
@@ -118,7 +118,7 @@ def measure(work: Path, count: int, rounds: int) -> None:
             "cold": lambda at=cold: score(root, verifier, at),
             "warm": lambda at=warm: score(root, verifier, at),
             "again": lambda at=cold: score(root, verifier, at),
-            "decode": lambda: [imaging.decode(one, size) for one in data],
+            "decode": lambda: [reading.decode(one, size) for one in data],
             "prepare": lambda: [imaging.prepare(one, size) for one in data],
             "network": lambda: verifier.embed(canvases),
         }.items():

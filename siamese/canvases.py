@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from siamese import copies, imaging
+from siamese import copies, imaging, reading
 from siamese.config import ImagingSettings
 from siamese.files import sha256_of
 
@@ -58,7 +58,7 @@ def thumbnail(place: tuple[Path, int], settings: ImagingSettings) -> bytes:
     """A small WebP of a page of a file; empty where it cannot be read."""
     path, page = place
     try:
-        picture = Image.fromarray(imaging.decode(path.read_bytes(), settings, page))
+        picture = Image.fromarray(reading.decode(path.read_bytes(), settings, page))
     except (OSError, ValueError, MemoryError):  # an ImageRefused is a ValueError
         return b""
     picture.thumbnail(_THUMBNAIL)

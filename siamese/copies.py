@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from siamese.imaging import Grey
+from siamese.reading import Grey
 
 
 def perceptual_hash(canvas: Grey) -> str:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from siamese.config import ImagingSettings
 from siamese.files import shown
-from siamese.imaging import USABLE, ImageRefused
+from siamese.imaging import USABLE
 from siamese.manifests import ManifestError, find_manifest, read_manifest
 from siamese.pictures import (
     Folder,
@@ -28,6 +28,7 @@ from siamese.pictures import (
     need_pdf_reader,
 )
 from siamese.preparing import Progress, canvas_store, prepare_files
+from siamese.reading import ImageRefused
 from siamese.store import ContentStore
 
 _SCHEMA = pa.schema(

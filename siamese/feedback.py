@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from siamese import imaging
+from siamese import reading
 from siamese.claims import Claim
 from siamese.config import ImagingSettings
 from siamese.files import fingerprint, write_text
@@ -95,7 +95,7 @@ def keep(
         else:
             try:
                 rows += _rows(claim, claim.questioned, verdict.label, settings, folder)
-            except imaging.ImageRefused as error:
+            except reading.ImageRefused as error:
                 outcome, detail = "unreadable", str(error)
         outcomes.append((claim_id, outcome, detail))
     _write(pd.DataFrame(rows, columns=_COLUMNS), folder)

@@ -1,7 +1,7 @@
 """From the bytes of a picture to the canvas that the network sees.
 
 The chain is the same for training and for scoring, and each step is a small
-named function: :func:`decode` (limits, orientation, transparency, bit depth)
+named function: :func:`~siamese.reading.decode` (limits, orientation, transparency, bit depth)
 → :func:`lift_ink` (Otsu; paper to exactly 0, ink keeps its grey)
 → :func:`remove_specks` → :func:`place_on_canvas` (ink box, scale, centre)
 → :func:`level_ink` (the same histogram of ink for all).
@@ -13,42 +13,23 @@ whatever is left of them is a leak.
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
 
 from siamese.config import ImagingSettings
-
-Grey = npt.NDArray[np.uint8]
-Quality = Literal[
-    "ok", "clipped", "scattered",
-    "unreadable", "too_large", "too_small", "blank", "overfull",
-]  # fmt: skip
+from siamese.reading import Grey, ImageRefused, Quality, decode
 
 QUALITIES: tuple[str, ...] = get_args(Quality)
 #: Qualities that can be compared; ``clipped`` and ``scattered`` are never accepted unseen.
 USABLE: frozenset[str] = frozenset({"ok", "clipped", "scattered"})
 
-#: Decoders that are tried; Pillow has others that start programs (PostScript).
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-_PDF_DPI = 200  # as most scanners do; PDF lengths are in 1/72 inch
 _FAINTEST = 96  # level of the lightest ink on a canvas, well apart from the paper's 0
 _WORKING_SIDE = 900  # px; larger scans are area-averaged down first: strokes stay over 2 px wide
-
-
-class ImageRefused(ValueError):
-    """A picture that cannot be used, with the reason as a :data:`Quality`."""
-
-    def __init__(self, quality: Quality, detail: str) -> None:
-        super().__init__(detail)
-        self.quality: Quality = quality
-        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -109,86 +90,6 @@ def refused_canvas(
     """The empty canvas of a picture that cannot be used, with the reason."""
     empty = np.zeros((settings.height, settings.width), np.uint8)
     return Canvas(empty, width, height, 0.0, quality, detail)
-
-
-def decode(data: bytes, settings: ImagingSettings, page: int = 1) -> Grey:
-    """Decode to 8-bit grey, upright, transparent parts white.
-
-    Limits on bytes and pixels are checked before anything is decoded.
-
-    Raises
-    ------
-    ImageRefused : ``unreadable`` or ``too_large``.
-    """
-    if len(data) > settings.max_bytes:
-        raise ImageRefused(
-            "too_large", f"The file has {len(data):,} bytes; the limit is {settings.max_bytes:,}."
-        )
-    try:
-        if data.startswith(b"%PDF-"):
-            return render_pdf_page(data, settings, page)
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")
-            if page > 1:
-                pages = getattr(image, "n_frames", 1)
-                if page > pages:
-                    told = f"There is no page {page}: the file has {pages}."
-                    raise ImageRefused("unreadable", told)
-                image.seek(page - 1)
-            pixels = image.width * image.height
-            if pixels > settings.max_pixels:
-                raise ImageRefused(
-                    "too_large",
-                    f"The picture is {image.width} × {image.height} pixels; "
-                    f"the limit is {settings.max_pixels:,} in all.",
-                )
-            return _to_grey(ImageOps.exif_transpose(image))
-    except ImageRefused:
-        raise
-    except MemoryError as error:
-        told = "Decoding the picture takes more memory than there is for it."
-        raise ImageRefused("too_large", told) from error
-    except Image.DecompressionBombError as error:
-        raise ImageRefused("too_large", f"Decoding was refused: {error}") from error
-    # Pillow's decoders raise nearly any exception on hostile bytes; each is one bad picture.
-    except Exception as error:
-        reason = str(error) if str(error) and "BytesIO" not in str(error) else "not a known picture"
-        raise ImageRefused("unreadable", f"The file could not be decoded ({reason}).") from error
-
-
-def render_pdf_page(data: bytes, settings: ImagingSettings, page: int) -> Grey:
-    """One page of a PDF in grey, at 200 dpi or less where that would be too large.
-
-    Raises
-    ------
-    ImageRefused : no such page, or pypdfium2 is not installed.
-    """
-    try:
-        import pypdfium2  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        told = "Reading PDF pages needs: pip install pypdfium2"
-        raise ImageRefused("unreadable", told) from error
-    with pypdfium2.PdfDocument(data) as document:
-        if page > len(document):
-            raise ImageRefused(
-                "unreadable", f"There is no page {page}: the file has {len(document)}."
-            )
-        sheet = document[page - 1]
-        width, height = sheet.get_size()
-        scale = min(_PDF_DPI / 72, (settings.max_pixels / max(width * height, 1)) ** 0.5)
-        return np.asarray(sheet.render(scale=scale, grayscale=True).to_pil().convert("L"), np.uint8)
-
-
-def _to_grey(image: Image.Image) -> Grey:
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if values.max() > 255 else 255.0
-        return (np.clip(values / top, 0, 1) * 255).astype(np.uint8)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        coloured = image.convert("RGBA")
-        paper = Image.new("RGBA", coloured.size, "white")
-        image = Image.alpha_composite(paper, coloured)
-    return np.asarray(image.convert("L"), dtype=np.uint8)
 
 
 def shrink(grey: Grey) -> Grey:

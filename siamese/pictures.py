@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from siamese import imaging
+from siamese import reading
 from siamese.canvases import page_id
 from siamese.config import ImagingSettings
 from siamese.files import replace_file, sha256_of, sha256_of_file, shown
@@ -126,10 +126,10 @@ def copy_picture(picture: Picture, settings: ImagingSettings, folder: Path) -> s
     try:
         data, suffix = picture.path.read_bytes(), picture.path.suffix.lower()
     except OSError as error:
-        raise imaging.ImageRefused("unreadable", str(error)) from error
+        raise reading.ImageRefused("unreadable", str(error)) from error
     if picture.page > 1 or suffix == ".pdf":
         out = io.BytesIO()
-        Image.fromarray(imaging.decode(data, settings, picture.page)).save(out, "PNG")
+        Image.fromarray(reading.decode(data, settings, picture.page)).save(out, "PNG")
         data, suffix = out.getvalue(), ".png"
     name = f"{sha256_of(data)}{suffix}"
     if not (folder / name).is_file():

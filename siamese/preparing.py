@@ -28,7 +28,8 @@ Progress = Callable[[int, int], None]
 
 def imaging_fingerprint(settings: ImagingSettings) -> str:
     """Names a way of making canvases: its settings and the code that does it."""
-    return fingerprint(settings.model_dump(), code_version(copies, (config,)))
+    code = (code_version(module, (config,)) for module in (imaging, copies))
+    return fingerprint(settings.model_dump(), *code)
 
 
 def canvas_store(folder: Path, settings: ImagingSettings) -> ContentStore:

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from siamese import imaging
+from siamese import imaging, reading
 from siamese.config import ImagingSettings
 from siamese.metrics import Estimate, auc, bootstrap_over_writers
 
@@ -126,10 +126,10 @@ def _global_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
 def _paper_facts(path: Path, settings: ImagingSettings) -> Floats:
     """Global facts of the file: paper's mean, noise and gradient, size, format."""
     data = path.read_bytes()
-    grey = imaging.decode(data, settings).astype(np.float64)
+    grey = reading.decode(data, settings).astype(np.float64)
     threshold = imaging.otsu_threshold(grey.astype(np.uint8))
     paper = np.where(grey > threshold, grey, np.nan)
-    with Image.open(io.BytesIO(data), formats=imaging.FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=reading.FORMATS) as image:
         extension = float(image.format == "PNG")
     height, width = grey.shape
     low, high = np.nanpercentile(paper, [5, 95])
