@@ -25,7 +25,7 @@ Colours = npt.NDArray[np.uint8]
 
 _CLAIMS = 32  # at a time
 _BATCH = 8  # with gradients, on one core; larger ones take memory and no less time
-_WINDOW = 13  # pixels: about two strokes, so that a map shows parts and not pixels
+_WINDOW = 19  # pixels: about two strokes, so that a map shows parts and not pixels
 
 #: One row an explained claim; both pictures are WebP.
 EXPLANATIONS = pa.schema(
@@ -131,7 +131,7 @@ def difference_maps(
     """How much nearer the reference would be without each part of the questioned ink.
 
     The first-order effect of erasing: the gradient of the distance times the ink (Simonyan et
-    al. 2014; Shrikumar et al. 2017), summed over a window of 13 × 13 pixels.
+    al. 2014; Shrikumar et al. 2017), summed over a window of 19 × 19 pixels.
 
     Parameters
     ----------

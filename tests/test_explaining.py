@@ -73,7 +73,7 @@ def test_a_map_tells_what_erasing_would_do() -> None:
             for share in (1.0, 1 - fade)
         )
     slope = ((full - less) / fade).numpy()
-    # Each pixel's effect is in up to 13 × 13 windows, and is counted where those lie on ink.
+    # Each pixel's effect is in up to 19 × 19 windows, and is counted where those lie on ink.
     assert (np.sign(maps.sum((1, 2))) == np.sign(slope)).sum() >= 4
     drawn = draw_maps(questioned, maps)
     red = (drawn[..., 0] > 150) & (drawn[..., 1] < 60)
