@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from siamese.config import ImagingSettings
 from siamese.parquet import parquet_bytes
-from siamese.store import ContentStore
+from siamese.store import ContentStore, stack_canvases
 from siamese.trials import Trials
 
 #: Facts of a picture that tell scanner, pen and hand apart, and what each is.
@@ -26,6 +26,7 @@ STATISTICS = {
     "stroke_width": "width of the strokes on the canvas, pixels",
     "aspect": "height of the signature over its width",
 }
+_AT_ONCE = 512  # pictures whose canvases are in memory
 _TRIALS = pa.schema(
     [
         ("part", pa.dictionary(pa.int8(), pa.string())),
@@ -101,13 +102,13 @@ class Record:
 
 
 def picture_facts(
-    canvases: Iterable[npt.NDArray[np.uint8]], facts: pd.DataFrame, writers: Iterable[str]
+    canvases: npt.NDArray[np.uint8], facts: pd.DataFrame, writers: Iterable[str]
 ) -> pd.DataFrame:
     """The :data:`STATISTICS` of pictures.
 
     Parameters
     ----------
-    canvases : N of (H, W). facts : their rows of the canvas store. writers : (N,).
+    canvases : (N, H, W). facts : their N rows of the canvas store. writers : (N,).
     """
     shapes = [_shape(canvas) for canvas in canvases]
     return pd.DataFrame(
@@ -131,11 +132,14 @@ def stored_facts(
     ----------
     writers : by image id, whose each is; their order is that of the result.
     """
-    rows = store.get(list(writers))
-    rows = rows.loc[[image_id for image_id in writers if image_id in rows.index]]
-    shape = (settings.height, settings.width)
-    canvases = (np.frombuffer(one, np.uint8).reshape(shape) for one in rows["canvas"])
-    return picture_facts(canvases, rows, [writers[image_id] for image_id in rows.index])
+    found, ids = [], list(writers)
+    for start in range(0, max(len(ids), 1), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        rows = store.get(some)
+        rows = rows.loc[[image_id for image_id in some if image_id in rows.index]]
+        canvases = stack_canvases(rows, settings.height, settings.width)
+        found.append(picture_facts(canvases, rows, [writers[one] for one in rows.index]))
+    return pd.concat(found, ignore_index=True)
 
 
 def _shape(canvas: npt.NDArray[np.uint8]) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
 from siamese.imaging import USABLE
+from siamese.memory import give_back_memory
 from siamese.pictures import Picture
 from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
 from siamese.store import CANVAS_SCHEMA, ContentStore, embedding_schema
@@ -124,6 +125,7 @@ def score_shards(
                 CLAIM_DECISIONS.write(pd.DataFrame(rows), shard.entry, {})
                 table = CLAIM_DECISIONS.read(shard.entry)
             yield table
+            give_back_memory()
             progress(start + len(shard.claims), len(claims))
 
 

@@ -39,6 +39,7 @@ from siamese.files import (
     write_json,
     write_text,
 )
+from siamese.memory import give_back_memory
 
 _PROGRESS_SECONDS = 5.0
 _CHECKSUMS = "checksums.json"
@@ -224,6 +225,7 @@ def stage(
                     }
                     work = Work(partial, provenance, read, get_run_logger().info)
                     write_text(partial / "summary.md", function(work, **parameters))
+                    give_back_memory()
                     write_json(partial / _CHECKSUMS, checksums_of(partial))
                     partial.rename(folder)
                 os.utime(folder)  # used now: see siamese.retention
