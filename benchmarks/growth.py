@@ -147,7 +147,7 @@ def main() -> None:
         if not arguments.settings:
             found[str(count)] = made
             path.write_text(json.dumps(found, indent=2) + "\n")
-    figure(found).savefig(DOCS / "growth.png", dpi=110)
+            figure(found).savefig(DOCS / "growth.png", dpi=110)
 
 
 if __name__ == "__main__":

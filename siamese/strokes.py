@@ -172,7 +172,8 @@ def _count(gradient: Tensor) -> Tensor:
     there = known.index_select(0, next_to.flatten()).view(-1, len(_STEPS) * DIRECTIONS)
     sizes = torch.bincount(cell, minlength=math.prod(_CELLS)).tolist()
     # Of each cell (directions here, steps × directions there).
-    tables = [a.T @ b for a, b in zip(edges.split(sizes), there.split(sizes), strict=True)]
+    cells = zip(edges.split(sizes), there.split(sizes), strict=True)
+    tables = [here.T @ beyond for here, beyond in cells]
     a, b = torch.tensor(_SAME_SIDE, device=rows.device).T
     counts = torch.stack(tables).view(-1, DIRECTIONS, len(_STEPS), DIRECTIONS)[:, a, :, b]
     return counts.permute(1, 2, 0).flatten(1)
