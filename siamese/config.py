@@ -1,8 +1,6 @@
-"""Every setting of the program: one frozen object, from a TOML file, the environment and flags.
+"""Every setting of the program: one frozen object, read by :mod:`siamese.loading`.
 
-Later wins: the defaults here, ``siamese.toml`` (or ``--config FILE``), environment variables
-(``SIAMESE_TRAINING__STEPS=200``), flags (``--set training.steps=200``). A field that does not
-exist, or a value that it cannot take, is an error that names the field.
+A field that does not exist, or a value that it cannot take, is an error that names the field.
 """
 
 from __future__ import annotations
@@ -12,19 +10,11 @@ from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
 from siamese.addresses import no_password
 
 SourceKind = Literal["synthetic", "kaggle", "bhsig260", "cedar", "manifest"]
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-ENVIRONMENT_PREFIX = "SIAMESE_"
 
 
 class Section(BaseModel):
@@ -257,16 +247,8 @@ class RetentionSettings(Section):
     unused_days: int = Field(30, ge=1, description="what can be made again and was not used since")
 
 
-class Settings(BaseSettings):
-    """All settings; see the module's docstring for where they come from."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_nested_delimiter="__",
-        toml_file=None,
-    )
+class Settings(Section):
+    """All settings."""
 
     data_dir: Path = Field(Path("data"), description="everything the program writes goes here")
     seed: int = Field(2011, ge=0, lt=2**31, description="of every random choice")
@@ -290,14 +272,3 @@ class Settings(BaseSettings):
         if len(set(labels)) != len(labels):
             raise ValueError(f"two sources have the same name {labels}; give each its own name")
         return sources
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -27,6 +27,16 @@ def perceptual_hash(canvas: Grey) -> str:
 COPY_BITS = 6
 
 
+def copies_of(questioned: str, references: Sequence[str]) -> list[bool]:
+    """Whether a picture repeats each of some others, by their hashes.
+
+    >>> copies_of("00ff", ["00fe", "ff00"])
+    [True, False]
+    """
+    bits = int(questioned, 16)
+    return [(bits ^ int(other, 16)).bit_count() <= COPY_BITS for other in references]
+
+
 def same_picture(left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which of some hashes are copies of which of others, (L,) and (R,) to (L, R)."""
     # Bits as ±1: a dot product of 256 − 2 d, d the number of bits that differ.

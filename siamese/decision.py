@@ -11,7 +11,6 @@ import numpy.typing as npt
 from siamese import imaging
 from siamese.calibration import p_genuine
 from siamese.config import PolicySettings
-from siamese.copies import same_picture
 from siamese.trials import fuse, spread_of
 
 if TYPE_CHECKING:
@@ -39,11 +38,6 @@ class Comparison:
 
 
 _PLACE = "closest_reference"
-
-
-def copies_of(questioned: str, references: list[str]) -> list[bool]:
-    """Whether the questioned picture repeats each reference, by their perceptual hashes."""
-    return same_picture([questioned], references)[0].tolist() if references else []
 
 
 def decide(

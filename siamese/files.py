@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import json
@@ -68,7 +69,8 @@ def _source_of(name: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
-def _imported(source: str) -> list[str]:
+@functools.cache  # modules are imported by many, and each is asked for some times a run
+def _imported(source: str) -> tuple[str, ...]:
     """Modules of this project that a source imports."""
     names: list[str] = []
     for node in ast.walk(ast.parse(source)):
@@ -76,7 +78,7 @@ def _imported(source: str) -> list[str]:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    return [name for name in names if name.split(".")[0] in _PROJECT]
+    return tuple(name for name in names if name.split(".")[0] in _PROJECT)
 
 
 @contextmanager

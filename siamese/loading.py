@@ -1,4 +1,8 @@
-"""Settings from a file, the environment and flags, with a sentence for what is wrong in them."""
+"""Settings from a file, the environment and flags, with a sentence for what is wrong in them.
+
+Later wins: the defaults of :mod:`siamese.config`, ``siamese.toml`` (or ``--config FILE``),
+environment variables (``SIAMESE_TRAINING__STEPS=200``), flags (``--set training.steps=200``).
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,14 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
+    TomlConfigSettingsSource,
 )
 
 from siamese.addresses import without_password
-from siamese.config import ENVIRONMENT_PREFIX, Settings
+from siamese.config import Settings
 from siamese.errors import InputError
+
+ENVIRONMENT_PREFIX = "SIAMESE_"
 
 
 class ConfigError(InputError):
@@ -51,15 +58,18 @@ def load_settings(
 
     fallback = _nested(defaults or {})
 
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=config)
+    class FromFile(BaseSettings, Settings):
+        model_config = SettingsConfigDict(
+            env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", toml_file=config
+        )
 
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             sources = super().settings_customise_sources(settings_cls, *args, **kwargs)
-            return (*sources, InitSettingsSource(settings_cls, fallback))
+            last = InitSettingsSource(settings_cls, fallback)
+            return (*sources, TomlConfigSettingsSource(settings_cls), last)
 
     try:
         loaded = FromFile(**_nested(overrides or {}))

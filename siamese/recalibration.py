@@ -14,7 +14,7 @@ import pandas as pd
 from siamese.calibration import CalibrationError, calibrate
 from siamese.claims import Claim
 from siamese.config import PolicySettings
-from siamese.decision import copies_of
+from siamese.copies import copies_of
 from siamese.errors import InputError
 from siamese.evaluation import decision_figures, policy_figures
 from siamese.feedback import LABELS, writers_of

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,8 @@ import pandas as pd
 from siamese.canvases import File
 from siamese.claims import Claim, claim_fingerprint, hash_claims
 from siamese.config import ScoringSettings
-from siamese.decision import Comparison, copies_of, decide
+from siamese.copies import copies_of
+from siamese.decision import Comparison, decide
 from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
@@ -80,7 +83,7 @@ def score_shards(
 ) -> Iterator[pd.DataFrame]:
     """Decide on every claim, by the verifier's policy; some claims at a time.
 
-    A finished shard is in the ledger before the next begins, and is read from there when a
+    A finished shard is in the ledger before the next is decided on, and is read from there when a
     killed run is started again; the result is the same to the last bit.
 
     Yields
@@ -89,12 +92,13 @@ def score_shards(
     """
     tiers = Tiers.of(verifier)
     stores = Stores.of(verifier, batch.store)
-    ahead = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the other thread
+    decoded = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the thread that decodes
     names, enrolled = batch.enrolment.names, batch.enrolment.files
     batch = replace(batch, root=batch.root.resolve())
     size, step = verifier.imaging_settings, settings.shard
 
     hashed: dict[Path, str] = {}  # a reference is in claims of many shards
+    done = 0
 
     def prepared(start: int) -> _Shard:
         some = claims[start : start + step]
@@ -106,19 +110,27 @@ def score_shards(
         table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()
         if table is None:
             files = files_of(some, ids, enrolled)
-            facts = prepare_files(files, size, ahead, decoders=decoders)
+            facts = prepare_files(files, size, decoded, decoders=decoders)
         return _Shard(some, ids, entry, table, facts)
 
-    with Decoders(settings.workers) as decoders, ThreadPoolExecutor(1) as thread:
-        # Pictures of the next shard are decoded while the network is at work on this one.
-        coming = thread.submit(prepared, 0)
-        for start in range(0, len(claims), step):
-            shard = coming.result()
-            if start + step < len(claims):
-                coming = thread.submit(prepared, start + step)
+    def embedded(coming: Future[_Shard]) -> _Shard:
+        shard = coming.result()
+        if shard.table is not None:
+            return shard
+        return shard._replace(facts=with_vectors(shard.facts, verifier, stores))
+
+    with Decoders(settings.workers) as decoders, _Thread() as first, _Thread() as second:
+        # While one shard is decided on, the network is at work on the pictures of the next, and
+        # those of the one after it are decoded.
+        starts = iter(range(0, len(claims), step))
+        begun = (second.submit(embedded, first.submit(prepared, start)) for start in starts)
+        coming = deque(itertools.islice(begun, 2))
+        while coming:
+            shard = coming.popleft().result()
+            coming.extend(itertools.islice(begun, 1))
             table = shard.table
             if table is None:
-                known = _by_id(with_vectors(shard.facts, verifier, stores))
+                known = _by_id(shard.facts)
                 rows = [
                     _decided(claim, known, shard.ids, batch, tiers, names) for claim in shard.claims
                 ]
@@ -126,7 +138,8 @@ def score_shards(
                 table = CLAIM_DECISIONS.read(shard.entry)
             yield table
             give_back_memory()
-            progress(start + len(shard.claims), len(claims))
+            done += len(shard.claims)
+            progress(done, len(claims))
 
 
 def score_claims(
@@ -177,6 +190,16 @@ def with_vectors(facts: pd.DataFrame, verifier: Verifier, stores: Stores) -> pd.
     return facts.join(pd.concat(made))
 
 
+class _Thread(ThreadPoolExecutor):
+    """One thread, for one kind of work; what it has not begun when all ends is not done."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
+
+
 class _Shard(NamedTuple):
     """Claims, the ids of their pictures, and either their decisions or what these follow from."""
 
@@ -198,9 +221,11 @@ class _Fact(NamedTuple):
 
 
 def _by_id(known: pd.DataFrame) -> dict[str, _Fact]:
-    columns = (known[name] for name in ("quality", "quality_detail", "perceptual_hash"))
+    names = ("quality", "quality_detail", "perceptual_hash")
+    columns = (known[name].tolist() for name in names)
     vectors = (None if one is None or np.ndim(one) == 0 else one for one in known["embedding"])
-    return {fact[0]: _Fact(*fact) for fact in zip(known.index, *columns, vectors, strict=True)}
+    ids = known.index.tolist()
+    return {fact[0]: _Fact(*fact) for fact in zip(ids, *columns, vectors, strict=True)}
 
 
 def _decided(

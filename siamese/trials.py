@@ -117,14 +117,15 @@ def spread_of(references: npt.NDArray[np.float32]) -> float:
     """Mean distance between two of the references (R, E); 0 for a single one."""
     if len(references) < 2:
         return 0.0
-    gaps = np.linalg.norm(references[:, None] - references[None], axis=2)
-    return float(np.sort(gaps[_upper(len(references))]).mean(dtype=np.float64))
+    left, right = _every_two(len(references))
+    gaps = np.linalg.norm(references[left] - references[right], axis=1)
+    return float(np.sort(gaps).mean(dtype=np.float64))
 
 
 @functools.cache
-def _upper(n: int) -> npt.NDArray[np.bool_]:
-    """Every pair of n things once."""
-    return np.triu(np.ones((n, n), bool), 1)
+def _every_two(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Places of both of every pair of n things, each once."""
+    return np.triu_indices(n, 1)
 
 
 def fused_trials(

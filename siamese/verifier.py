@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from siamese import config, embedding, imaging
 from siamese.calibration import Calibration, policy_thresholds
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
-from siamese.copies import perceptual_hash
-from siamese.decision import Comparison, copies_of, decide
+from siamese.copies import copies_of, perceptual_hash
+from siamese.decision import Comparison, decide
 from siamese.embedding import embed
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
@@ -150,7 +150,7 @@ class Verifier:
             np.array([vectors[references[i]] for i in usable]).reshape(-1, len(nothing)),
             qualities=tuple(canvas.quality for canvas in pictures),
             details=tuple(canvas.detail for canvas in pictures),
-            copies=copies_of(hashes.get(asked, ""), [hashes[references[i]] for i in usable])
+            copies=copies_of(hashes[asked], [hashes[references[i]] for i in usable])
             if asked in vectors
             else [],
             usable=usable,
