@@ -13,11 +13,12 @@ from threadpoolctl import threadpool_limits
 from siamese import strokes
 from siamese.model import SignatureNet, to_input
 
-_BATCH = 16  # canvases; what a core works on stays in its cache
+_BATCH = 8  # canvases; what a core works on stays in its cache, and little of a last one is padding
+_GPU_BATCH = 128
 
 
 def embed(
-    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int = _BATCH
+    network: SignatureNet, canvases: npt.NDArray[np.uint8], batch: int | None = None
 ) -> npt.NDArray[np.float32]:
     """Unit vectors (N, E) of canvases (N, H, W), on the network's own device.
 
@@ -26,6 +27,7 @@ def embed(
     """
     device = next(network.parameters()).device
     was_training = network.training
+    batch = batch or (_BATCH if device.type == "cpu" else _GPU_BATCH)
 
     def embedded(start: int) -> npt.NDArray[np.float32]:
         part = canvases[start : start + batch]

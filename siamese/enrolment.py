@@ -147,7 +147,7 @@ def _from_folders(root: Path) -> list[Reference]:
     return [
         Reference(shown(folder.name), picture.name(root), picture)
         for folder in sorted(path for path in root.iterdir() if path.is_dir())
-        for picture in within.below(folder)
+        for picture in within.below(folder)[0]
     ]
 
 

@@ -81,11 +81,7 @@ def _from_folders(within: Folder) -> Claims:
 
 def _pictures_of(within: Folder, folder: Path) -> tuple[list[Picture], list[Picture]]:
     """Questioned and reference pictures of a claim's own folder."""
-    pictures = within.below(folder)
-    questioned, references = (
-        [p for p in pictures if p.path.stem.lower().startswith(word)]
-        for word in ("questioned", "reference")
-    )
+    questioned, references = within.below(folder, ("questioned", "reference"))
     return questioned, references
 
 

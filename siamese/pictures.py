@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,10 +97,21 @@ class Folder:
         within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
         return [self.picture(str(path)) for path in within]
 
-    def below(self, folder: Path) -> list[Picture]:
-        """All pictures in a folder and its folders; links that leave are not among them."""
+    def below(self, folder: Path, starts: Sequence[str] = ("",)) -> list[list[Picture]]:
+        """Pictures in a folder and its folders, those whose names start so, for each start.
+
+        Links that leave are not among them.
+        """
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
-        return [picture for path in paths if (picture := self.picture(str(path)))]
+        # Only of those that are asked for it is looked up where they really are.
+        return [
+            [
+                picture
+                for path in paths
+                if path.name.lower().startswith(start) and (picture := self.picture(str(path)))
+            ]
+            for start in starts
+        ]
 
 
 def is_folder(path: Path) -> bool:

@@ -121,8 +121,7 @@ class Verifier:
         pixels = np.zeros((len(usable), *self._canvas_shape), np.uint8)
         for row, data in enumerate(usable):
             pixels[row] = canvases[data].pixels
-        batch = 8 if len(usable) <= 8 else 16
-        vectors = dict(zip(usable, embed(self.network, pixels, batch), strict=True))
+        vectors = dict(zip(usable, self.embed(pixels), strict=True))
         hashes = {data: perceptual_hash(canvases[data].pixels) for data in usable}
         return [
             self._compare_one(references, asked, canvases, vectors, hashes)

@@ -97,6 +97,17 @@ def test_columns_named_like_ours_keep_apart(root: Path) -> None:
         read_claims(root)
 
 
+def test_a_link_in_a_claims_folder_is_what_its_own_name_says(root: Path) -> None:
+    (root / "a").mkdir()
+    (root / "a" / "questioned.png").symlink_to(root / "reference_1.png")
+    (root / "a" / "reference.png").symlink_to(root / "questioned.png")
+    (claim,) = read_claims(root)
+    assert claim.problem == ""
+    assert claim.questioned is not None
+    assert claim.questioned.path.name == "reference_1.png"
+    assert [picture.path.name for picture in claim.references] == ["questioned.png"]
+
+
 def test_each_row_without_an_id_is_a_claim_of_its_own(root: Path) -> None:
     found = claims_of(
         root,
