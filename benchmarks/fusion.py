@@ -60,7 +60,7 @@ def fused(signatures: SignatureSet, vectors: npt.NDArray[np.float32], n: int) ->
             references = vectors[order[:n]]
             gaps = np.linalg.norm(vectors[np.concatenate(asked)][:, None] - references, axis=2)
             for name, way in WAYS.items():
-                found[name].append(way(gaps.astype(np.float64), spread_of(references)))
+                found[name].append(way(gaps.astype(np.float64), float(spread_of(references))))
             found["kind"].append(np.repeat([0.0, 1.0, 2.0], [len(rows) for rows in asked]))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 

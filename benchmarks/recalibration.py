@@ -70,7 +70,7 @@ def trials_of(site: Site, writers: list[str], n: int, claims: int, seed: int) ->
         for claim in range(claims):
             order = rng.permutation(len(genuine))
             references = genuine[order[:n]]
-            spread = spread_of(references)
+            spread = float(spread_of(references))
             asked = {
                 "genuine": genuine[order[n]],
                 "skilled_forgery": forged[rng.integers(len(forged))],

@@ -1,9 +1,11 @@
-"""The decision on one claim, from the vectors and the qualities of its pictures."""
+"""The decision on one claim, from how far apart its pictures' vectors lie, and their qualities."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,12 +40,52 @@ class Comparison:
 
 
 _PLACE = "closest_reference"
+#: Rows for :func:`gaps_between` where the questioned signature is not usable: no gaps.
+NOT_USABLE: tuple[int, list[int]] = (0, [])
+
+_NUMBERS = 2**22  # of vectors that are worked on at a time
+
+
+class Gaps(NamedTuple):
+    """How far apart the vectors of one claim lie.
+
+    to_references : (R,) from the questioned signature to each usable reference. spread : of the
+    references, see :func:`siamese.trials.spread_of`.
+    """
+
+    to_references: npt.NDArray[np.float64]
+    spread: float
+
+
+def gaps_between(
+    vectors: npt.NDArray[np.float32], claims: Sequence[tuple[int, Sequence[int]]]
+) -> list[Gaps]:
+    """The gaps of each claim; those with as many references are worked out together.
+
+    Parameters
+    ----------
+    vectors : (N, E). claims : rows of the questioned signature and of its usable references.
+    """
+    found = [Gaps(np.zeros(0), 0.0)] * len(claims)
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    for place, (_, references) in enumerate(claims):
+        alike[len(references)].append(place)
+    alike.pop(0, None)
+    for count, places in alike.items():
+        at_once = max(_NUMBERS // (count**2 * vectors.shape[1]), 1)
+        for start in range(0, len(places), at_once):
+            some = places[start : start + at_once]
+            asked = vectors[[claims[place][0] for place in some]]
+            known = vectors[[list(claims[place][1]) for place in some]]
+            gaps = np.linalg.norm(known - asked[:, None], axis=2).astype(np.float64)
+            for place, one, spread in zip(some, gaps, spread_of(known).tolist(), strict=True):
+                found[place] = Gaps(one, spread)
+    return found
 
 
 def decide(
     verifier: Verifier,
-    questioned: npt.NDArray[np.float32],
-    references: npt.NDArray[np.float32],
+    gaps: Gaps,
     *,
     qualities: tuple[str, ...],
     details: tuple[str, ...],
@@ -54,7 +96,7 @@ def decide(
 
     Parameters
     ----------
-    questioned : (E,). references : (R, E) vectors of the usable references only.
+    gaps : to the usable references only; not looked at where the questioned one is not usable.
     qualities, details : of the questioned signature, then of every reference given.
     copies : (R,) whether the questioned picture repeats that reference.
     usable : (R,) place of each among all references given.
@@ -65,10 +107,9 @@ def decide(
         named = next(iter(qualities[1:]), "missing")
         told = next(iter(details[1:]), "There is none.")
         return Comparison("unusable", f"reference_{named}", f"No usable reference. {told}")
-    distances = np.linalg.norm(references - questioned, axis=1).astype(np.float64)
+    distances, spread = gaps
     closest = usable[int(distances.argmin())]
     calibration = verifier.calibration(len(usable))
-    spread = spread_of(references)
     # Where only single references were calibrated, the mean keeps to that calibration's side.
     distance = float(fuse(distances, spread if calibration.n_references > 1 else 0.0))
     log10_lr = float(calibration.log10_lr(np.array(distance)))

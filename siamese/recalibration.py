@@ -118,7 +118,7 @@ def labelled_trials(
         vectors = np.stack(found["embedding"].tolist())
         gaps = np.linalg.norm(vectors - asked["embedding"], axis=1).astype(np.float64)
         for n in (count for count in counts if count <= len(vectors)):
-            spread = spread_of(vectors[:n])
+            spread = float(spread_of(vectors[:n]))
             rows.append(
                 {
                     "n_references": n,

@@ -11,15 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from siamese.canvases import File
 from siamese.claims import Claim, claim_fingerprint, hash_claims
 from siamese.config import ScoringSettings
-from siamese.copies import copies_of
-from siamese.decision import Comparison, decide
+from siamese.deciding import decided
 from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment
 from siamese.files import fingerprint
@@ -31,9 +28,6 @@ from siamese.store import CANVAS_SCHEMA, ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS
 from siamese.tiers import Tiers
 from siamese.verifier import Verifier
-
-#: Begins the name of a reference that was enrolled, in ``closest_reference``.
-ENROLLED = "enrolled:"
 
 _HASHES = 50_000  # hashes of files that are kept
 _AT_ONCE = 512  # pictures that are embedded before their vectors are kept
@@ -92,7 +86,7 @@ def score_shards(
     """
     tiers = Tiers.of(verifier)
     stores = Stores.of(verifier, batch.store)
-    decoded = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the thread that decodes
+    ahead = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the thread that decodes
     names, enrolled = batch.enrolment.names, batch.enrolment.files
     batch = replace(batch, root=batch.root.resolve())
     size, step = verifier.imaging_settings, settings.shard
@@ -110,7 +104,7 @@ def score_shards(
         table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()
         if table is None:
             files = files_of(some, ids, enrolled)
-            facts = prepare_files(files, size, decoded, decoders=decoders)
+            facts = prepare_files(files, size, ahead, decoders=decoders)
         return _Shard(some, ids, entry, table, facts)
 
     def embedded(coming: Future[_Shard]) -> _Shard:
@@ -130,11 +124,12 @@ def score_shards(
             coming.extend(itertools.islice(begun, 1))
             table = shard.table
             if table is None:
-                known = _by_id(shard.facts)
-                rows = [
-                    _decided(claim, known, shard.ids, batch, tiers, names) for claim in shard.claims
-                ]
-                CLAIM_DECISIONS.write(pd.DataFrame(rows), shard.entry, {})
+                rows = decided(shard.claims, shard.ids, shard.facts, tiers, batch.root, names)
+                decisions = pd.DataFrame(rows).assign(
+                    model_version=batch.model_version,
+                    scored_at=batch.scored_at.replace(microsecond=0),
+                )
+                CLAIM_DECISIONS.write(decisions, shard.entry, {})
                 table = CLAIM_DECISIONS.read(shard.entry)
             yield table
             give_back_memory()
@@ -208,96 +203,3 @@ class _Shard(NamedTuple):
     entry: Path
     table: pd.DataFrame | None
     facts: pd.DataFrame
-
-
-class _Fact(NamedTuple):
-    """What is known of one picture."""
-
-    image_id: str
-    quality: str
-    detail: str
-    perceptual_hash: str
-    embedding: npt.NDArray[np.float32] | None
-
-
-def _by_id(known: pd.DataFrame) -> dict[str, _Fact]:
-    names = ("quality", "quality_detail", "perceptual_hash")
-    columns = (known[name].tolist() for name in names)
-    vectors = (None if one is None or np.ndim(one) == 0 else one for one in known["embedding"])
-    ids = known.index.tolist()
-    return {fact[0]: _Fact(*fact) for fact in zip(ids, *columns, vectors, strict=True)}
-
-
-def _decided(
-    claim: Claim,
-    known: Mapping[str, _Fact],
-    ids: Mapping[Picture, str],
-    batch: Batch,
-    tiers: Tiers,
-    names: Mapping[tuple[str, str], str],
-) -> dict[str, object]:
-    """The claim's row."""
-    verifier, notice = tiers.choose(claim.further)
-    asked, references = None, list[_Fact]()
-    comparison = Comparison("unusable", claim.problem, claim.detail)
-    if not claim.problem and claim.questioned:
-        asked = known[ids[claim.questioned]]
-        named = [ids[picture] for picture in claim.references]
-        references = [known[one] for one in dict.fromkeys([*named, *claim.enrolled])]
-        comparison = _compared(asked, references, verifier)
-    told = (comparison.detail, "" if claim.problem else claim.detail, notice)
-    place = comparison.closest_reference
-    closest = references[place].image_id if place >= 0 else ""
-    scored = comparison.decision != "unusable"
-    qualities = [reference.quality for reference in references]
-    return {
-        "claim_id": claim.claim_id,
-        "decision": comparison.decision,
-        "reason": comparison.reason,
-        "reason_detail": " ".join(filter(None, told)),
-        "distance": comparison.distance if scored else None,
-        "p_genuine": comparison.p_genuine if scored else None,
-        "log10_lr": comparison.log10_lr if scored else None,
-        "n_references": sum(quality in USABLE for quality in qualities),
-        "closest_reference": _name(closest, claim, ids, batch.root, names) if closest else "",
-        "questioned": claim.questioned.name(batch.root) if claim.questioned else "",
-        "questioned_quality": asked.quality if asked else "",
-        "reference_quality": next((q for q in qualities if q != "ok"), "ok" if qualities else ""),
-        "questioned_id": asked.image_id if asked else "",
-        "closest_reference_id": closest,
-        "model_version": batch.model_version,
-        "threshold_policy": str(verifier.policy),
-        "scored_at": batch.scored_at.replace(microsecond=0),
-        **claim.further,
-    }
-
-
-def _compared(asked: _Fact, references: Sequence[_Fact], verifier: Verifier) -> Comparison:
-    usable = [place for place, one in enumerate(references) if one.embedding is not None]
-    good = [references[place] for place in usable]
-    length = verifier.network_settings.length
-    return decide(
-        verifier,
-        np.zeros(length, np.float32) if asked.embedding is None else asked.embedding,
-        np.array([one.embedding for one in good], np.float32).reshape(-1, length),
-        qualities=(asked.quality, *(one.quality for one in references)),
-        details=(asked.detail, *(one.detail for one in references)),
-        copies=copies_of(asked.perceptual_hash, [one.perceptual_hash for one in good])
-        if asked.embedding is not None
-        else [],
-        usable=usable,
-    )
-
-
-def _name(
-    image_id: str,
-    claim: Claim,
-    ids: Mapping[Picture, str],
-    root: Path,
-    names: Mapping[tuple[str, str], str],
-) -> str:
-    """A reference's file, or the name that it was enrolled by."""
-    for picture in claim.references:
-        if ids[picture] == image_id:
-            return picture.name(root)
-    return f"{ENROLLED}{names[claim.writer, image_id]}"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from siamese.canvases import thumbnail
 from siamese.config import ImagingSettings
+from siamese.deciding import ENROLLED
 from siamese.decoding import Decoders
 from siamese.files import replace_file, sha256_of
 from siamese.pictures import parse_page
-from siamese.scoring import ENROLLED
 
 #: What the decisions call a picture, and its image id.
 Named = tuple[str, str]

@@ -94,7 +94,7 @@ def single_trials(pairs: pd.DataFrame, distance: Floats) -> Trials:
     )
 
 
-def fuse(distances: Floats, spread: float) -> Floats:
+def fuse(distances: Floats, spread: float | Floats) -> Floats:
     """Distances to several references into one: their mean, less half the references' spread.
 
     This is half the energy distance (Székely and Rizzo 2013) between the questioned signature
@@ -104,22 +104,23 @@ def fuse(distances: Floats, spread: float) -> Floats:
 
     Parameters
     ----------
-    distances : (..., R) to each reference. spread : as :func:`spread_of` the references.
+    distances : (..., R) to each reference. spread : (...) as :func:`spread_of` the references.
 
     >>> fuse(np.array([[0.5, 0.5]]), 0.25).tolist()
     [0.375]
     """
-    # Sorted, so that the order of the references changes nothing, to the last bit.
     return np.asarray(np.sort(distances, axis=-1).mean(axis=-1) - spread / 2)
 
 
-def spread_of(references: npt.NDArray[np.float32]) -> float:
-    """Mean distance between two of the references (R, E); 0 for a single one."""
-    if len(references) < 2:
-        return 0.0
-    left, right = _every_two(len(references))
-    gaps = np.linalg.norm(references[left] - references[right], axis=1)
-    return float(np.sort(gaps).mean(dtype=np.float64))
+def spread_of(references: npt.NDArray[np.float32]) -> Floats:
+    """Mean distance between two of the references (..., R, E), (...); 0 for a single one."""
+    count = references.shape[-2]
+    if count < 2:
+        return np.zeros(references.shape[:-2])
+    left, right = _every_two(count)
+    gaps = np.linalg.norm(references[..., left, :] - references[..., right, :], axis=-1)
+    # Sorted, so that the order of the references changes nothing, to the last bit.
+    return np.asarray(np.sort(gaps, axis=-1).astype(np.float64).mean(axis=-1))
 
 
 @functools.cache
@@ -154,7 +155,7 @@ def fused_trials(
         for _ in range(draws):
             order = rng.permutation(genuine)
             references = vectors[[row[i] for i in order[:n_references]]]
-            spread = spread_of(references)
+            spread = float(spread_of(references))
             for kind in PAIR_KINDS:
                 questioned = (
                     order[n_references:]

@@ -6,7 +6,7 @@ Nothing in them is code; the checksum of each is verified when they are loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from siamese import config, embedding, imaging
 from siamese.calibration import Calibration, policy_thresholds
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.copies import copies_of, perceptual_hash
-from siamese.decision import Comparison, decide
+from siamese.decision import NOT_USABLE, Comparison, decide, gaps_between
 from siamese.embedding import embed
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
@@ -118,42 +118,34 @@ class Verifier:
         )
         canvases = {data: imaging.prepare(data, self.imaging_settings) for data in distinct}
         usable = [data for data, canvas in canvases.items() if canvas.usable]
+        row = {data: place for place, data in enumerate(usable)}
         pixels = np.zeros((len(usable), *self._canvas_shape), np.uint8)
-        for row, data in enumerate(usable):
-            pixels[row] = canvases[data].pixels
-        vectors = dict(zip(usable, self.embed(pixels), strict=True))
-        hashes = {data: perceptual_hash(canvases[data].pixels) for data in usable}
-        return [
-            self._compare_one(references, asked, canvases, vectors, hashes)
+        for data, place in row.items():
+            pixels[place] = canvases[data].pixels
+        hashes = [perceptual_hash(canvas) for canvas in pixels]
+        rows = [
+            (row[asked], [row[one] for one in references if one in row])
+            if asked in row
+            else NOT_USABLE
             for references, asked in claims
+        ]
+        return [
+            decide(
+                self,
+                gaps,
+                qualities=tuple(canvases[data].quality for data in (asked, *references)),
+                details=tuple(canvases[data].detail for data in (asked, *references)),
+                copies=copies_of(hashes[own], [hashes[one] for one in others]) if others else [],
+                usable=[place for place, data in enumerate(references) if data in row],
+            )
+            for (references, asked), (own, others), gaps in zip(
+                claims, rows, gaps_between(self.embed(pixels), rows), strict=True
+            )
         ]
 
     @property
     def _canvas_shape(self) -> tuple[int, int]:
         return self.imaging_settings.height, self.imaging_settings.width
-
-    def _compare_one(
-        self,
-        references: list[bytes],
-        asked: bytes,
-        canvases: Mapping[bytes, imaging.Canvas],
-        vectors: Mapping[bytes, npt.NDArray[np.float32]],
-        hashes: Mapping[bytes, str],
-    ) -> Comparison:
-        nothing = np.zeros(self.network_settings.length, np.float32)
-        usable = [i for i, data in enumerate(references) if data in vectors]
-        pictures = [canvases[data] for data in (asked, *references)]
-        return decide(
-            self,
-            vectors.get(asked, nothing),
-            np.array([vectors[references[i]] for i in usable]).reshape(-1, len(nothing)),
-            qualities=tuple(canvas.quality for canvas in pictures),
-            details=tuple(canvas.detail for canvas in pictures),
-            copies=copies_of(hashes[asked], [hashes[references[i]] for i in usable])
-            if asked in vectors
-            else [],
-            usable=usable,
-        )
 
     def save(self, folder: Path) -> None:
         """Write all files, each whole or not at all."""

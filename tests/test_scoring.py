@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from example_verifier import POLICY, small_verifier, trials
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from siamese import scoring, training
+from siamese import decision, scoring, training
 from siamese.calibration import calibrate
 from siamese.claims import fingerprint_claims, hash_claims
 from siamese.config import ScoringSettings
-from siamese.decision import decide
+from siamese.decision import decide, gaps_between
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.intake import read_claims
@@ -237,10 +241,11 @@ def test_references_that_disagree_and_faulty_ones_are_reviewed(verifier: Verifie
     one, other = np.eye(8, dtype=np.float32)[:2]
 
     def decided(*references: np.ndarray, quality: str = "ok") -> str:
+        vectors = np.stack([one, *references])
+        (gaps,) = gaps_between(vectors, [(0, range(1, len(vectors)))])
         return decide(
             both,
-            one,
-            np.stack(references),
+            gaps,
             qualities=("ok", *([quality] * len(references))),
             details=("", *(["Cut off."] * len(references))),
             copies=[False] * len(references),
@@ -348,6 +353,27 @@ def test_shards_do_not_change_decisions(
     assert sizes[0] == sizes[1] > 20
 
 
+@given(
+    counts=st.lists(st.integers(0, 6), min_size=1, max_size=20),
+    at_once=st.sampled_from([1, 200, 2**22]),
+    seed=st.integers(0, 99),
+)
+def test_gaps_of_many_claims_are_those_of_each_to_the_last_bit(
+    counts: list[int], at_once: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(40, 193)).astype(np.float32)
+    claims = [(int(rng.integers(40)), rng.permutation(40)[:n].tolist()) for n in counts]
+    with mock.patch.object(decision, "_NUMBERS", at_once):
+        found = gaps_between(vectors, claims)
+    for (asked, references), gaps in zip(claims, found, strict=True):
+        apart = np.linalg.norm(vectors[references] - vectors[asked], axis=1)
+        assert gaps.to_references.tolist() == apart.tolist()
+        pairs = itertools.combinations(vectors[references], 2)
+        between = [float(np.linalg.norm(one - other)) for one, other in pairs]
+        assert gaps.spread == pytest.approx(np.mean(between) if between else 0.0)
+
+
 def test_the_order_of_references_changes_no_bit(verifier: Verifier) -> None:
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(6, 8)).astype(np.float32)
@@ -359,8 +385,9 @@ def test_the_order_of_references_changes_no_bit(verifier: Verifier) -> None:
 
     def distance(order: np.ndarray) -> float:
         names = ("ok",) * 6
+        (gaps,) = gaps_between(vectors, [(0, order + 1)])
         return decide(
-            both, vectors[0], vectors[1:][order], qualities=names, details=("",) * 6,
+            both, gaps, qualities=names, details=("",) * 6,
             copies=[False] * 5, usable=list(range(5)),
         ).distance  # fmt: skip
 
