@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
-from sklearn.linear_model import LogisticRegression
 
 from siamese.config import PolicySettings
 from siamese.errors import RunError
@@ -91,6 +89,8 @@ def calibrate(trials: Trials, policy: PolicySettings) -> Calibration:
     ------
     CalibrationError : a kind is missing, or distance does not tell genuine from forged.
     """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second; not to decide
+
     counts = {kind: int((trials.kind == kind).sum()) for kind in np.unique(trials.kind)}
     if not counts.get("genuine") or not counts.get("skilled_forgery"):
         raise CalibrationError(
@@ -163,6 +163,8 @@ def _next_above(values: Floats, share: float) -> float:
 
     The prediction interval of Student's t (Hahn and Meeker 1991, §4.7).
     """
+    from scipy.stats import t as student  # noqa: PLC0415 - a second; not to decide
+
     if not 2 <= len(values) < _MANY:
         return -np.inf
     quantile = float(student.ppf(1 - share, len(values) - 1))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from siamese.calibration import Calibration
 from siamese.metrics import auc, det_curve, false_accept_rate, false_reject_rate
@@ -185,7 +185,7 @@ def _new(x: str, y: str, size: tuple[float, float] = (5.6, 4.4)) -> tuple[Figure
 
 def _deviates(far: float, frr: float) -> tuple[list[float], list[float]]:
     clipped = np.clip([far, frr], _TICKS[0], _TICKS[-1])
-    return [float(norm.ppf(clipped[0]))], [float(norm.ppf(clipped[1]))]
+    return [float(ndtri(clipped[0]))], [float(ndtri(clipped[1]))]
 
 
 def _draw_det(axes: Axes, trials: Trials, calibration: Calibration) -> None:
@@ -193,7 +193,7 @@ def _draw_det(axes: Axes, trials: Trials, calibration: Calibration) -> None:
     for kind, one in _against(trials):
         det = det_curve(-one.distance, one.label)
         rows = np.unique(np.linspace(0, len(det.far) - 1, 400).astype(int))
-        x, y = (norm.ppf(np.clip(c[rows], _TICKS[0], _TICKS[-1])) for c in (det.far, det.frr))
+        x, y = (ndtri(np.clip(c[rows], _TICKS[0], _TICKS[-1])) for c in (det.far, det.frr))
         axes.plot(x, y, color=COLOURS[kind], label=_NAMES[kind])
         for name, at, marker in (
             ("accept", calibration.accept_at, "o"),
@@ -205,7 +205,7 @@ def _draw_det(axes: Axes, trials: Trials, calibration: Calibration) -> None:
                 color=COLOURS[kind],
                 label=f"{name} threshold, {_NAMES[kind]}",
             )
-    ticks = norm.ppf(_TICKS)
+    ticks = ndtri(_TICKS)
     labels = [f"{tick:.1%}" if tick < 0.01 else f"{tick:.0%}" for tick in _TICKS]
     axes.set_xticks(ticks, labels)
     axes.set_yticks(ticks, labels)

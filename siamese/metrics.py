@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import IsotonicRegression
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -161,6 +160,8 @@ def cllr_min(scores: Floats, labels: Ints) -> float:
     never above 1.
     """
     scores, labels = _checked(scores, labels)
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 - a second, of use here alone
+
     n_genuine, n_forged = int((labels == 1).sum()), int((labels == 0).sum())
     weight = np.where(labels == 1, 0.5 / n_genuine, 0.5 / n_forged)
     posterior = np.asarray(

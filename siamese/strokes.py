@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -100,6 +99,8 @@ def _discriminant(
     genuine: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float64]:
     """Axes (K, L) of centred descriptions (N, L), those that tell most first."""
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - a second; only training needs it
+
     if len(centred) < 2 or np.abs(centred).max() < 1e-6:
         return centred[:0]
     kept = min(_KEPT, *centred.shape)
