@@ -27,7 +27,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
     threads = torch.get_num_threads()
     rows = [row for row in results["rows"].values() if "figures" in row]
     steps = sorted({row["steps"] for row in rows})
-    older = [row for row in rows if row["code"] != results["code"]]
+    older = [row for row in rows if _mark(row, results)]
     lines = [
         "# Accuracy on writers never seen",
         "",
@@ -72,8 +72,9 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
             cells = [
                 _cell(row["figures"], f"{source} {which}", name) for which, name, _ in _COLUMNS
             ]
-            mark = " †" if row in older else ""
-            lines.append(f"| {row['title']}{mark} | {' | '.join(cells)} | {row['minutes']} |")
+            lines.append(
+                f"| {row['title']}{_mark(row, results)} | {' | '.join(cells)} | {row['minutes']} |"
+            )
         lines.append("")
     lines += [
         f"Failed: {row['title']}. {row['failed']}"
@@ -83,6 +84,11 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
     lines += ["![EER_skilled with one reference, by row](accuracy.png)", ""]
     (folder / "accuracy.md").write_text("\n".join(lines))
     _figure(results).savefig(folder / "accuracy.png", dpi=110)
+
+
+def _mark(row: dict[str, Any], results: dict[str, Any]) -> str:
+    """Of rows that were measured on other code than the rest."""
+    return "" if row["code"] == results["code"] else " †"
 
 
 def _cell(figures: dict[str, Any], which: str, name: str) -> str:
@@ -104,9 +110,12 @@ def _figure(results: dict[str, Any]) -> Figure:
             axes.plot([found["low"], found["high"]], [place + shift] * 2, color=colour)
             axes.plot(found["value"], place + shift, "o", color=colour,
                       label=source if place == 0 else None)  # fmt: skip
-    axes.set_yticks(range(len(rows)), [row["title"] for row in rows])
+    axes.set_yticks(range(len(rows)), [row["title"] + _mark(row, results) for row in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="EER_skilled with one reference, 95 % interval", xlim=(0, None))
+    axes.set(
+        xlabel="EER_skilled with one reference, 95 % interval\n(† on earlier code)",
+        xlim=(0, None),
+    )
     axes.grid(alpha=0.3, axis="x")
     axes.legend()
     return figure
