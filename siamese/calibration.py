@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from siamese.config import PolicySettings
 from siamese.errors import RunError
@@ -163,9 +164,7 @@ def _next_above(values: Floats, share: float) -> float:
 
     The prediction interval of Student's t (Hahn and Meeker 1991, §4.7).
     """
-    from scipy.stats import t as student  # noqa: PLC0415 - a second; not to decide
-
     if not 2 <= len(values) < _MANY:
         return -np.inf
-    quantile = float(student.ppf(1 - share, len(values) - 1))
+    quantile = float(stdtrit(len(values) - 1, 1 - share))
     return float(values.mean() + quantile * values.std(ddof=1) * np.sqrt(1 + 1 / len(values)))
