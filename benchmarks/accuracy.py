@@ -29,7 +29,7 @@ import torch
 from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 
-from siamese import embedding, training
+from siamese import embedding, strokes, training
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import (
     NetworkSettings,
@@ -40,7 +40,6 @@ from siamese.config import (
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
-from siamese.strokes import telling_axes
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
@@ -119,11 +118,17 @@ def _strokes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
     return embedding.describe
 
 
+def _one_scale(data: Data, canvases: Canvases, steps: int) -> Embed:
+    none = np.zeros(strokes.LENGTH, np.float32), 0.0
+    with mock.patch.object(strokes, "scale_of_hands", lambda *_: none):
+        return ours(data, canvases, steps)
+
+
 def _axes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
     """How strokes run along the axes that tell training writers from their forgers."""
     del steps
     some = data.signatures("train", canvases)
-    axes, mean = telling_axes(
+    axes, mean = strokes.telling_axes(
         embedding.describe(some.canvases), some.writers, some.genuine, NetworkSettings().strokes
     )
     return lambda canvases: embedding.describe(canvases) @ axes.T - mean
@@ -208,6 +213,7 @@ ROWS: Mapping[str, Row] = {
     "no_invented": Row("(d) ours, no invented writers", _without(invented_writers=0.0)),
     "no_strokes": Row("(d) ours, without how strokes run",
                       _without(network=NetworkSettings(strokes=0))),
+    "one_scale": Row("(d) ours, one scale for all hands", _one_scale),
     "axes_alone": Row("(d) how strokes run alone, no network", _axes_alone),
     "strokes_alone": Row("(d) how strokes run alone, nothing learnt", _strokes_alone),
     "unscaled": Row("(d) ours, whole pictures squeezed: no crop, no proportions", ours,

@@ -46,7 +46,7 @@ class SignatureNet(nn.Module):
 
     The shape: a residual network pooled into a grid of 3 × 12 cells, so that what is where
     stays. The strokes: :func:`siamese.strokes.describe` along the axes that tell writers from
-    their forgers.
+    their forgers. Vectors of hands that vary much lie closer: one threshold then fits all.
 
     Input: ``(B, 1, H, W)`` in [0, 1], ink bright. Output: ``(B, length)``, unit length.
     """
@@ -57,6 +57,7 @@ class SignatureNet(nn.Module):
     # A number that all vectors share before they are made of unit length: how long a vector was
     # is then not lost, which tells too.
     shared = 4.0
+    most_scaled = 0.7  # of the logarithm of a hand's scale: twice as far, or half
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -71,6 +72,10 @@ class SignatureNet(nn.Module):
         self.stroke_mean: Tensor
         self.register_buffer("stroke_axes", torch.zeros(settings.strokes, strokes.LENGTH))
         self.register_buffer("stroke_mean", torch.zeros(settings.strokes))
+        self.scale_weights: Tensor
+        self.scale_usual: Tensor
+        self.register_buffer("scale_weights", torch.zeros(strokes.LENGTH))
+        self.register_buffer("scale_usual", torch.zeros(()))
 
     @property
     def length(self) -> int:
@@ -84,18 +89,29 @@ class SignatureNet(nn.Module):
         writers: npt.NDArray[np.str_],
         genuine: npt.NDArray[np.bool_],
     ) -> None:
-        """Set the axes from training signatures; see :func:`siamese.strokes.telling_axes`."""
-        found = strokes.telling_axes(descriptions, writers, genuine, len(self.stroke_axes))
-        self.stroke_axes.copy_(torch.from_numpy(found[0]))
-        self.stroke_mean.copy_(torch.from_numpy(found[1]))
+        """Set the axes and the scale of hands from training signatures.
+
+        See :func:`siamese.strokes.telling_axes` and :func:`siamese.strokes.scale_of_hands`.
+        """
+        axes, mean = strokes.telling_axes(descriptions, writers, genuine, len(self.stroke_axes))
+        self.stroke_axes.copy_(torch.from_numpy(axes))
+        self.stroke_mean.copy_(torch.from_numpy(mean))
+        along = descriptions @ axes.T
+        weights, usual = strokes.scale_of_hands(descriptions, along, writers, genuine)
+        self.scale_weights.copy_(torch.from_numpy(weights))
+        self.scale_usual.fill_(usual)
 
     def forward(self, canvases: Tensor) -> Tensor:
         shape = self.shape(canvases)
         if len(self.stroke_axes) == 0:
             return shape
         with torch.autocast(canvases.device.type, enabled=False):
-            run = strokes.describe(canvases) @ self.stroke_axes.T - self.stroke_mean
-            shared = torch.full_like(run[:, :1], self.shared)
+            described = strokes.describe(canvases)
+            run = described @ self.stroke_axes.T - self.stroke_mean
+            scale = described @ self.scale_weights - self.scale_usual
+            scale = scale.clamp(-self.most_scaled, self.most_scaled).exp()
+            # The more there is of what all share, the closer the unit vectors lie.
+            shared = self.shared * scale[:, None]
             return F.normalize(torch.cat([shape, self.stroke_weight * run, shared], 1), dim=1)
 
     def shape(self, canvases: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from siamese.model import SignatureNet, load_network, save_weights
 from siamese.record import Record
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
-_FORMAT = 4  # raised when the meaning of verifier.json changes
+_FORMAT = 5  # raised when the meaning of verifier.json changes
 
 
 _CALIBRATIONS: TypeAdapter[list[Calibration]] = TypeAdapter(

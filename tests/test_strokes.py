@@ -97,6 +97,36 @@ def test_what_so_few_signatures_cannot_tell_is_left_zero() -> None:
     assert not nobody[1].any()
 
 
+def test_how_far_a_hand_reaches_is_foretold_from_its_look() -> None:
+    # What a hand looks like is one number; how far its signatures and their forgeries lie
+    # apart grows with it.
+    rng = np.random.default_rng(3)
+
+    def of_writers(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        look = rng.uniform(-1, 1, count).repeat(12)
+        genuine = np.tile([True] * 6 + [False] * 6, count)
+        told = rng.normal(0, 1e-3, (len(look), strokes.LENGTH)).astype(np.float32)
+        told[:, :50] += look[:, None] / 50
+        along = rng.normal(0, 1, (len(look), 8)) + 3.0 * ~genuine[:, None]
+        return told, along * np.exp(look / 2)[:, None], np.arange(count).repeat(12), look
+
+    told, along, writers, _ = of_writers(40)
+    genuine = np.tile([True] * 6 + [False] * 6, 40)
+    weights, usual = strokes.scale_of_hands(told, along, writers.astype(str), genuine)
+    told, _, _, look = of_writers(40)
+    foretold = told @ weights - usual
+    assert np.abs(foretold - look / 2).max() < 0.2
+
+
+def test_no_hand_is_scaled_where_nobody_was_forged_or_signed_twice() -> None:
+    pictures, writers, genuine = hands(1)
+    told = strokes.describe(pictures).numpy()
+    for some in (genuine, ~genuine, np.arange(len(told)) % 8 == 0):
+        found = strokes.scale_of_hands(told[some], told[some], writers[some], genuine[some])
+        assert not found[0].any()
+        assert found[1] == 0
+
+
 def test_vectors_are_of_unit_length_and_as_long_as_is_said() -> None:
     pictures, writers, genuine = hands(1)
     settings = NetworkSettings(widths=(8, 12), strokes=16)
