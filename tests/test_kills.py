@@ -21,6 +21,7 @@ from programs import prefect_serving
 from runner import Step, running
 
 from siamese.enrolment import enrolment_folder, read_enrolment
+from siamese.files import sha256_of_file
 from siamese.sources import synthetic
 from siamese.tables import CLAIM_DECISIONS
 
@@ -69,11 +70,9 @@ def state(folder: Path) -> dict[str, Any]:
     """Everything that a run leaves, but for dates and places."""
     data = folder / "data"
     client = mlflow.MlflowClient(f"sqlite:///{data}/mlflow/mlflow.db")
-    found: dict[str, Any] = {
-        path.parent.parent.name + "/" + path.name: path.read_bytes()
-        for path in data.glob("stages/train/*/network.safetensors")
-    }
-    weights = sorted(found.values())
+    weights = sorted(
+        sha256_of_file(path) for path in data.glob("stages/train/*/network.safetensors")
+    )
     decisions = [
         CLAIM_DECISIONS.read(path).drop(columns="scored_at").to_csv()
         for path in data.glob("stages/score/*/decisions.parquet")
