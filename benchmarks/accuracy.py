@@ -43,7 +43,7 @@ from siamese.loss import ContrastiveTerms, pair_loss
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
-LONG = 2500  # steps
+LONG = 7000  # steps
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]

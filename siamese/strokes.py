@@ -44,7 +44,8 @@ _SQUARED = 4  # times, the cosine to a direction: its 16th power
 _FAINT = 0.02  # gradients below count nothing
 _HALF = 0.05  # gradient that counts half
 
-_KEPT = 500  # principal axes among which those that tell are looked for
+_KEPT = 300  # principal axes among which those that tell are looked for
+_EVENLY = 0.25  # share of their variance in a writer that is added to all of these
 _LOOKS = 60  # principal axes from which a hand's scale is foretold; half as many as writers at most
 _RIDGE = 0.02  # what is added to the variance along each
 
@@ -169,8 +170,8 @@ def _discriminant(
     forged = np.concatenate(between)
     outer = _scatter(forged, max(len(forged), 1))
     outer += _scatter(np.array(means) - np.mean(means, axis=0), max(len(means) - 1, 1))
-    # Writers are few: as much again is added to what varies in them, evenly along all axes.
-    inner += np.eye(len(inner)) * max(np.trace(inner) / len(inner), 1e-9)
+    # Writers are few: a quarter more is added to what varies in them, evenly along all axes.
+    inner += np.eye(len(inner)) * max(_EVENLY * np.trace(inner) / len(inner), 1e-9)
     values, vectors = scipy.linalg.eigh(outer, inner)
     return np.asarray((principal @ vectors[:, ::-1][:, values[::-1] > 1e-9]).T)
 
