@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from copy import deepcopy
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from siamese import strokes
 from siamese.config import NetworkSettings
@@ -128,6 +130,20 @@ def build_network(settings: NetworkSettings, seed: int) -> SignatureNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SignatureNet(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def folded(network: SignatureNet) -> SignatureNet:
+    """A copy to embed with: each batch normalisation is part of the convolution before it.
+
+    A quarter less work, and vectors that differ in the seventh digit.
+    """
+    copy = deepcopy(network).eval()
+    for parent in list(copy.modules()):
+        for (name, conv), (norm_name, norm) in itertools.pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+    return copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def save_weights(network: SignatureNet) -> bytes:

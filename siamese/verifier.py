@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from siamese.decision import NOT_USABLE, Comparison, decide, gaps_between
 from siamese.embedding import embed
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
-from siamese.model import SignatureNet, load_network, save_weights
+from siamese.model import SignatureNet, folded, load_network, save_weights
 from siamese.record import Record
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
@@ -105,7 +106,11 @@ class Verifier:
 
     def embed(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Unit vectors (N, E) of canvases (N, H, W)."""
-        return embed(self.network, canvases)
+        return embed(self._folded, canvases)
+
+    @cached_property
+    def _folded(self) -> SignatureNet:
+        return folded(self.network)
 
     def compare(self, references: list[bytes], questioned: bytes) -> Comparison:
         """Compare the bytes of pictures; a bad picture makes the comparison ``unusable``."""

@@ -18,7 +18,14 @@ from siamese.config import ImagingSettings, NetworkSettings, TrainingSettings
 from siamese.distributed import train_together
 from siamese.embedding import embed
 from siamese.errors import RunError
-from siamese.model import SignatureNet, build_network, choose_device, load_network, save_weights
+from siamese.model import (
+    SignatureNet,
+    build_network,
+    choose_device,
+    folded,
+    load_network,
+    save_weights,
+)
 from siamese.sampling import group_by_writer, sample_batch
 from siamese.training import Epoch, SignatureSet, train
 
@@ -67,6 +74,16 @@ def test_same_seed_same_network(sets: tuple[SignatureSet, SignatureSet]) -> None
 def test_weights_round_trip() -> None:
     network = build_network(NETWORK, 1)
     assert weights(load_network(weights(network), NETWORK)) == weights(network)
+
+
+def test_a_folded_network_makes_the_same_vectors(sets: tuple[SignatureSet, SignatureSet]) -> None:
+    network = train(*sets, NETWORK, TRAINING, 3).network
+    kept = weights(network)
+    quick = folded(network)
+    assert not [one for one in quick.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    found, expected = (embed(one, sets[0].canvases) for one in (quick, network))
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert weights(network) == kept
 
 
 def test_vectors_have_unit_length_even_in_mixed_precision() -> None:
