@@ -108,7 +108,8 @@ def scale_of_hands(
     One hand varies more than another, and what is far for one is near for the other. Foretold,
     by ridge regression on principal axes, is the logarithm of the distance half-way (by ratio)
     between a genuine signature's mean distance to its writer's others and to the forgeries.
-    Chosen in five folds of training and calibration writers (docs/accuracy.md).
+    Chosen in five folds of training and calibration writers; what it brings is the row
+    ``one_scale`` of ``benchmarks/accuracy.py``.
 
     Parameters
     ----------
