@@ -126,13 +126,14 @@ def scale_of_hands(
 
     midway = np.full(len(along), np.nan)
     for writer in np.unique(writers):
-        own, forged = (along[(writers == writer) & (genuine == kind)] for kind in (True, False))
+        mine = writers == writer
+        own, forged = along[mine & genuine], along[mine & ~genuine]
         if len(own) < 2 or len(forged) == 0:
             continue
         to_own = np.linalg.norm(own[:, None] - own, axis=2).sum(1) / (len(own) - 1)
         to_forged = np.linalg.norm(own[:, None] - forged, axis=2).mean(1)
         with np.errstate(divide="ignore"):
-            midway[(writers == writer) & genuine] = np.log(to_own * to_forged) / 2
+            midway[mine & genuine] = np.log(to_own * to_forged) / 2
     told = np.isfinite(midway)
     kept = min(_LOOKS, len(np.unique(writers[told])) // 2)
     if kept == 0:
