@@ -29,7 +29,7 @@ import torch
 from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 
-from siamese import embedding, strokes, training
+from siamese import embedding, fitting, strokes, telling, training, words
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import (
     NetworkSettings,
@@ -37,9 +37,11 @@ from siamese.config import (
     PolicySettings,
     TrainingSettings,
 )
+from siamese.edges import find_edges
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
+from siamese.model import SignatureNet, build_network
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
@@ -115,23 +117,30 @@ def disjoint_pairs(
 def _strokes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
     """How strokes run, with nothing learnt."""
     del data, canvases, steps
-    return embedding.describe
+    return lambda some: fitting.describe(some, lambda x: strokes.describe(find_edges(x)))
 
 
 def _one_scale(data: Data, canvases: Canvases, steps: int) -> Embed:
-    none = np.zeros(strokes.LENGTH, np.float32), 0.0
-    with mock.patch.object(strokes, "scale_of_hands", lambda *_: none):
+    none = np.zeros(sum(SignatureNet.parts), np.float32), 0.0
+    with mock.patch.object(telling, "scale_of_hands", lambda *_: none):
+        return ours(data, canvases, steps)
+
+
+def _no_words(data: Data, canvases: Canvases, steps: int) -> Embed:
+    """As many axes, of how strokes run alone."""
+    found = words.no_words()
+    with mock.patch.object(fitting, "learn_words", lambda *_: found):
         return ours(data, canvases, steps)
 
 
 def _axes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
-    """How strokes run along the axes that tell training writers from their forgers."""
+    """Strokes along the axes that tell training writers from their forgers, and no scale."""
     del steps
     some = data.signatures("train", canvases)
-    axes, mean = strokes.telling_axes(
-        embedding.describe(some.canvases), some.writers, some.genuine, NetworkSettings().strokes
-    )
-    return lambda canvases: embedding.describe(canvases) @ axes.T - mean
+    network = build_network(NetworkSettings(), SEED)
+    fitting.fit_strokes(network, some.canvases, some.writers, some.genuine, SEED)
+    axes, mean = network.stroke_axes.numpy(), network.stroke_mean.numpy()
+    return lambda canvases: fitting.describe(canvases, network.describe) @ axes.T - mean
 
 
 def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:
@@ -213,6 +222,7 @@ ROWS: Mapping[str, Row] = {
     "no_invented": Row("(d) ours, no invented writers", _without(invented_writers=0.0)),
     "no_strokes": Row("(d) ours, without how strokes run",
                       _without(network=NetworkSettings(strokes=0))),
+    "no_words": Row("(d) ours, without the pieces that strokes are of", _no_words),
     "one_scale": Row("(d) ours, one scale for all hands", _one_scale),
     "axes_alone": Row("(d) how strokes run alone, no network", _axes_alone),
     "strokes_alone": Row("(d) how strokes run alone, nothing learnt", _strokes_alone),

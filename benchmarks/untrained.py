@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from siamese.calibration import calibrate
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
-from siamese.embedding import describe
+from siamese.fitting import fit_strokes
 from siamese.model import build_network
 from siamese.record import Record
 from siamese.trials import Trials
@@ -15,11 +15,11 @@ from siamese.verifier import Verifier
 
 
 def untrained(canvases: npt.NDArray[np.uint8]) -> Verifier:
-    """With the strokes' axes of some canvases, and calibrated on invented distances."""
+    """With the words and axes of some canvases, and calibrated on invented distances."""
     policy, network = PolicySettings(bootstrap=100), NetworkSettings()
     net = build_network(network, 1).eval()
-    everyone = np.arange(len(canvases)) // 4
-    net.fit_strokes(describe(canvases), everyone.astype(str), np.ones(len(canvases), bool))
+    everyone = (np.arange(len(canvases)) // 4).astype(str)
+    fit_strokes(net, canvases, everyone, np.ones(len(canvases), bool), 1)
     trials = tuple(_invented(n) for n in (1, 5))
     return Verifier(
         net,

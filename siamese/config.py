@@ -55,9 +55,9 @@ class SourceSettings(Section):
 class ImagingSettings(Section):
     """From picture to canvas; part of every model's fingerprint."""
 
-    height: int = Field(144, ge=32, le=512, description="canvas height, pixels")
-    width: int = Field(288, ge=32, le=1024, description="canvas width, pixels")
-    margin: int = Field(4, ge=0, le=16, description="empty pixels kept around the ink")
+    height: int = Field(216, ge=32, le=512, description="canvas height, pixels")
+    width: int = Field(432, ge=32, le=1024, description="canvas width, pixels")
+    margin: int = Field(6, ge=0, le=16, description="empty pixels kept around the ink")
     max_bytes: int = Field(50_000_000, gt=0, description="larger files are not decoded")
     max_pixels: int = Field(60_000_000, gt=0, description="larger pictures are not decoded")
     min_ink_width: int = Field(20, ge=1, description="narrower ink is too_small")
@@ -106,7 +106,7 @@ class NetworkSettings(Section):
 
     widths: tuple[int, ...] = Field((32, 48, 96, 160), description="channels of the stages")
     embedding: int = Field(128, ge=8, le=1024, description="numbers that are learnt")
-    strokes: int = Field(128, ge=0, le=512, description="numbers that say how strokes run")
+    strokes: int = Field(192, ge=0, le=512, description="numbers that say how strokes run")
 
     @property
     def length(self) -> int:

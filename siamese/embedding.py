@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
-from siamese import strokes
 from siamese.model import SignatureNet, to_input
 
 _BATCH = 8  # canvases; what a core works on stays in its cache, and little of a last one is padding
@@ -43,18 +42,6 @@ def embed(
     vectors = [np.zeros((0, network.length), np.float32), *made]
     network.train(was_training)
     return np.concatenate(vectors)
-
-
-def describe(canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """How strokes run on canvases (N, H, W), (N, LENGTH): see :func:`siamese.strokes.describe`."""
-
-    def described(start: int) -> npt.NDArray[np.float32]:
-        some = to_input(torch.from_numpy(canvases[start : start + _BATCH]))
-        told: npt.NDArray[np.float32] = strokes.describe(some).numpy()
-        return told
-
-    made = on_all_cores(described, range(0, len(canvases), _BATCH))
-    return np.concatenate([np.zeros((0, strokes.LENGTH), np.float32), *made])
 
 
 def on_all_cores(

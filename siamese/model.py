@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from siamese import strokes
+from siamese import strokes, telling, words
 from siamese.config import NetworkSettings
+from siamese.edges import find_edges
 from siamese.errors import RunError
 
 
@@ -47,13 +48,16 @@ class SignatureNet(nn.Module):
     """What is learnt of a signature's shape, and how its strokes run, as one vector.
 
     The shape: a residual network pooled into a grid of 3 × 12 cells, so that what is where
-    stays. The strokes: :func:`siamese.strokes.describe` along the axes that tell writers from
-    their forgers. Vectors of hands that vary much lie closer: one threshold then fits all.
+    stays. The strokes: how they run (:mod:`siamese.strokes`) and of what pieces they are
+    (:mod:`siamese.words`), along the axes that tell writers from their forgers. Vectors of hands
+    that vary much lie closer: one threshold then fits all.
 
     Input: ``(B, 1, H, W)`` in [0, 1], ink bright. Output: ``(B, length)``, unit length.
     """
 
     grid = (3, 12)  # rows and columns of cells; chosen on Dutch writers 031-048
+    #: Lengths of the parts of a description.
+    parts = (*strokes.PARTS, words.LENGTH)
     # Of a distance between strokes, beside one between shapes; chosen on calibration writers.
     stroke_weight = 0.5
     # A number that all vectors share before they are made of unit length: how long a vector was
@@ -72,18 +76,37 @@ class SignatureNet(nn.Module):
         self.project = nn.Linear(widths[-1] * math.prod(self.grid), settings.embedding)
         self.stroke_axes: Tensor
         self.stroke_mean: Tensor
-        self.register_buffer("stroke_axes", torch.zeros(settings.strokes, strokes.LENGTH))
+        self.register_buffer("stroke_axes", torch.zeros(settings.strokes, sum(self.parts)))
         self.register_buffer("stroke_mean", torch.zeros(settings.strokes))
+        for name, value in words.no_words()._asdict().items():
+            self.register_buffer(f"word_{name}", value)
         self.scale_weights: Tensor
         self.scale_usual: Tensor
-        self.register_buffer("scale_weights", torch.zeros(strokes.LENGTH))
+        self.register_buffer("scale_weights", torch.zeros(sum(self.parts)))
         self.register_buffer("scale_usual", torch.zeros(()))
 
     @property
     def length(self) -> int:
         """Of the vectors."""
-        strokes = len(self.stroke_axes)
-        return self.project.out_features + (strokes + 1 if strokes else 0)
+        run = len(self.stroke_axes)
+        return self.project.out_features + (run + 1 if run else 0)
+
+    @property
+    def vocabulary(self) -> words.Words:
+        return words.Words(*(getattr(self, f"word_{name}") for name in words.Words._fields))
+
+    def know_words(self, found: words.Words) -> None:
+        """Set the words that :meth:`describe` tells pieces of strokes by."""
+        for mine, new in zip(self.vocabulary, found, strict=True):
+            mine.copy_(new)
+
+    def describe(self, canvases: Tensor) -> Tensor:
+        """How strokes run and of what pieces they are, (B, sum of :attr:`parts`).
+
+        No gradient flows through it.
+        """
+        found = find_edges(canvases)
+        return torch.cat([strokes.describe(found), words.describe(found, self.vocabulary)], 1)
 
     def fit_strokes(
         self,
@@ -91,24 +114,26 @@ class SignatureNet(nn.Module):
         writers: npt.NDArray[np.str_],
         genuine: npt.NDArray[np.bool_],
     ) -> None:
-        """Set the axes and the scale of hands from training signatures.
+        """Set the axes and the scale of hands from what :meth:`describe` tells of training ones.
 
-        See :func:`siamese.strokes.telling_axes` and :func:`siamese.strokes.scale_of_hands`.
+        See :func:`siamese.telling.telling_axes` and :func:`siamese.telling.scale_of_hands`.
         """
-        axes, mean = strokes.telling_axes(descriptions, writers, genuine, len(self.stroke_axes))
+        axes, mean = telling.telling_axes(
+            descriptions, self.parts, writers, genuine, len(self.stroke_axes)
+        )
         self.stroke_axes.copy_(torch.from_numpy(axes))
         self.stroke_mean.copy_(torch.from_numpy(mean))
         along = descriptions @ axes.T
-        weights, usual = strokes.scale_of_hands(descriptions, along, writers, genuine)
+        weights, usual = telling.scale_of_hands(descriptions, along, writers, genuine)
         self.scale_weights.copy_(torch.from_numpy(weights))
         self.scale_usual.fill_(usual)
 
     def forward(self, canvases: Tensor) -> Tensor:
-        shape = self.shape(canvases)
+        shape = self.shape(seen(canvases))
         if len(self.stroke_axes) == 0:
             return shape
         with torch.autocast(canvases.device.type, enabled=False):
-            described = strokes.describe(canvases)
+            described = self.describe(canvases)
             run = described @ self.stroke_axes.T - self.stroke_mean
             scale = described @ self.scale_weights - self.scale_usual
             scale = scale.clamp(-self.most_scaled, self.most_scaled).exp()
@@ -117,7 +142,10 @@ class SignatureNet(nn.Module):
             return F.normalize(torch.cat([shape, self.stroke_weight * run, shared], 1), dim=1)
 
     def shape(self, canvases: Tensor) -> Tensor:
-        """The learnt part alone, (B, embedding), unit length: what training works on."""
+        """The learnt part alone, (B, embedding), unit length: what training works on.
+
+        Takes canvases as :func:`seen`.
+        """
         x = self.blocks(self.stem(canvases))  # (B, C, H/2^n, W/2^n)
         # In float32 even under autocast: a bfloat16 vector is off unit length by up to 1 %.
         with torch.autocast(x.device.type, enabled=False):
@@ -173,6 +201,11 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def seen(canvases: Tensor) -> Tensor:
+    """Canvases as the network sees them, two thirds as high and wide: shapes need no more."""
+    return F.interpolate(canvases, scale_factor=2 / 3, mode="bilinear", antialias=True)
 
 
 def to_input(canvases: Tensor) -> Tensor:

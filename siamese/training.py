@@ -18,16 +18,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siamese.augment import augment, invent_writers
 from siamese.config import NetworkSettings, TrainingSettings
-from siamese.embedding import describe, embed
+from siamese.embedding import embed
 from siamese.files import read_sealed, write_sealed
+from siamese.fitting import fit_strokes
 from siamese.loss import batch_contrastive, pairwise_distance
 from siamese.metrics import eer
-from siamese.model import SignatureNet, build_network, choose_device, to_input
+from siamese.model import SignatureNet, build_network, choose_device, seen, to_input
 from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
 _EMA_DECAY = 0.99
-_SAMPLE = 8000  # signatures
+_PART = 500  # canvases at a time
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ def train(
     run = _Run(network, settings, seed, device)
     history, best = run.restore(checkpoint)
     if not history:
-        run.fit_strokes(training_set)
+        run.begin(training_set)
     for epoch in history:
         on_epoch(epoch)
-    canvases = torch.from_numpy(training_set.canvases).to(device)
+    canvases = _seen_by_network(training_set.canvases).to(device)
     writers = torch.from_numpy(writer_ids).to(device)
     genuine = torch.from_numpy(training_set.genuine.copy()).to(device)
 
@@ -162,6 +163,12 @@ def train(
     return Trained(selected.eval(), history, best_step, str(device))
 
 
+def _seen_by_network(canvases: npt.NDArray[np.uint8]) -> Tensor:
+    """Canvases (N, H, W) as the network sees them, uint8: once, not every time."""
+    parts = torch.from_numpy(canvases).split(_PART)
+    return torch.cat([(seen(to_input(part))[:, 0] * 255).round().byte() for part in parts])
+
+
 class _Run:
     """Weights, optimiser and averaged weights of one run, and how they are saved."""
 
@@ -186,12 +193,10 @@ class _Run:
             ]
         )
 
-    def fit_strokes(self, signatures: SignatureSet) -> None:
-        """Find the axes of strokes, from signatures that are enough for them."""
-        order = np.random.default_rng((self.seed, 3)).permutation(len(signatures.canvases))
-        rows = np.sort(order[:_SAMPLE])
-        told = describe(signatures.canvases[rows])
-        self.network.fit_strokes(told, signatures.writers[rows], signatures.genuine[rows])
+    def begin(self, signatures: SignatureSet) -> None:
+        """Find what no step is needed for."""
+        some = signatures.canvases, signatures.writers, signatures.genuine
+        fit_strokes(self.network, *some, self.seed)
         self.averaged.load_state_dict(self.network.state_dict())
 
     @property

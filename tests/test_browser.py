@@ -91,7 +91,7 @@ def test_reviewed_claims_show_where_signatures_differ(
     pictures = page.locator("#body td.differ img")
     assert pictures.count() == 2 * rows.count() > 0
     pictures.last.scroll_into_view_if_needed()
-    assert pictures.last.evaluate("one => one.decode().then(() => one.naturalWidth)") == 288
+    assert pictures.last.evaluate("one => one.decode().then(() => one.naturalWidth)") == 432
     page.get_by_label("Decision").select_option("accept")
     assert pictures.count() == 0
     assert seen == []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from siamese import strokes
+from siamese import strokes, telling
 from siamese.config import NetworkSettings
-from siamese.model import SignatureNet
+from siamese.edges import find_edges
+from siamese.model import SignatureNet, seen
+from siamese.strokes import PARTS
 
 
 def ring(width: float = 3.0, slant: float = 0.0, shift: int = 0) -> torch.Tensor:
@@ -18,37 +20,41 @@ def ring(width: float = 3.0, slant: float = 0.0, shift: int = 0) -> torch.Tensor
     return torch.from_numpy(np.clip(width - away, 0, 1)).float()[None, None]
 
 
+def describe(canvases: torch.Tensor) -> torch.Tensor:
+    return strokes.describe(find_edges(canvases))
+
+
 def gap(a: torch.Tensor, b: torch.Tensor, part: slice) -> float:
-    return float((strokes.describe(a) - strokes.describe(b))[:, part].norm())
+    return float((describe(a) - describe(b))[:, part].norm())
 
 
 def test_descriptions_are_of_unit_length_and_distances_below_the_square_root_of_two() -> None:
-    described = strokes.describe(torch.cat([ring(), ring(slant=0.5), ring(width=6)]))
+    described = describe(torch.cat([ring(), ring(slant=0.5), ring(width=6)]))
     assert described.shape == (3, strokes.LENGTH)
-    for told in described.split(list(strokes.PARTS), 1):
+    for told in described.split(list(PARTS), 1):
         torch.testing.assert_close(told.norm(dim=1), torch.ones(3))
         assert (torch.cdist(told, told) <= 2**0.5 + 1e-6).all()
 
 
 def test_of_the_whole_where_it_stands_and_how_thick_the_pen_is_matter_less_than_the_slant() -> None:
-    whole = slice(0, strokes.PARTS[0])
+    whole = slice(0, PARTS[0])
     plain = ring()
     assert gap(plain, ring(shift=25), whole) < 0.02
     assert gap(plain, ring(width=4), whole) < gap(plain, ring(slant=0.5), whole) / 2
 
 
 def test_the_cells_tell_where_it_stands() -> None:
-    cells = slice(strokes.PARTS[0], None)
+    cells = slice(PARTS[0], None)
     assert gap(ring(), ring(shift=25), cells) > 5 * gap(ring(), ring(shift=1), cells)
 
 
 def test_an_empty_canvas_has_no_strokes() -> None:
-    assert strokes.describe(torch.zeros(1, 1, 96, 192)).abs().sum() == 0
+    assert describe(torch.zeros(1, 1, 96, 192)).abs().sum() == 0
 
 
 def test_a_picture_is_told_the_same_beside_any_other() -> None:
-    alone = strokes.describe(ring())
-    beside = strokes.describe(torch.cat([torch.rand(1, 1, 96, 192), ring()]))
+    alone = describe(ring())
+    beside = describe(torch.cat([torch.rand(1, 1, 96, 192), ring()]))
     assert torch.equal(alone[0], beside[1])
 
 
@@ -69,11 +75,11 @@ def hands(seed: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
 
 def test_axes_of_some_writers_tell_others_from_their_forgers() -> None:
     pictures, writers, genuine = hands(1)
-    axes, mean = strokes.telling_axes(strokes.describe(pictures).numpy(), writers, genuine, 16)
+    axes, mean = telling.telling_axes(describe(pictures).numpy(), PARTS, writers, genuine, 16)
     assert axes.shape == (16, strokes.LENGTH)
     assert mean.shape == (16,)
     pictures, writers, genuine = hands(2)
-    told = strokes.describe(pictures).numpy()
+    told = describe(pictures).numpy()
     same = (writers[:, None] == writers) & np.triu(np.ones((len(told), len(told)), bool), 1)
 
     def shares(vectors: np.ndarray) -> float:
@@ -87,12 +93,13 @@ def test_axes_of_some_writers_tell_others_from_their_forgers() -> None:
 
 def test_what_so_few_signatures_cannot_tell_is_left_zero() -> None:
     pictures = torch.cat([ring(slant=slant) for slant in (0, 0.1, 0.3, 0.4)])
-    told = strokes.describe(pictures).numpy()
-    few = strokes.telling_axes(told, np.array(["a", "a", "b", "b"]), np.ones(4, bool), 16)
+    told = describe(pictures).numpy()
+    every = np.ones(4, bool)
+    few = telling.telling_axes(told, PARTS, np.array(["a", "a", "b", "b"]), np.ones(4, bool), 16)
     assert np.abs(few[0]).any(axis=1).sum() <= 6  # three a part: four pictures, less their mean
-    alike = strokes.telling_axes(told[[0] * 4], np.array(list("aabb")), np.ones(4, bool), 16)
+    alike = telling.telling_axes(told[[0] * 4], PARTS, np.array(list("aabb")), np.ones(4, bool), 16)
     assert not alike[0].any()
-    nobody = strokes.telling_axes(told, np.array(list("abcd")), np.ones(4, bool), 16)
+    nobody = telling.telling_axes(told, PARTS, np.array(list("abcd")), every, 16)
     assert not nobody[0].any()
     assert not nobody[1].any()
 
@@ -112,7 +119,7 @@ def test_how_far_a_hand_reaches_is_foretold_from_its_look() -> None:
 
     told, along, writers, _ = of_writers(40)
     genuine = np.tile([True] * 6 + [False] * 6, 40)
-    weights, usual = strokes.scale_of_hands(told, along, writers.astype(str), genuine)
+    weights, usual = telling.scale_of_hands(told, along, writers.astype(str), genuine)
     told, _, _, look = of_writers(40)
     foretold = told @ weights - usual
     assert np.abs(foretold - look / 2).max() < 0.2
@@ -120,9 +127,9 @@ def test_how_far_a_hand_reaches_is_foretold_from_its_look() -> None:
 
 def test_no_hand_is_scaled_where_nobody_was_forged_or_signed_twice() -> None:
     pictures, writers, genuine = hands(1)
-    told = strokes.describe(pictures).numpy()
+    told = describe(pictures).numpy()
     for some in (genuine, ~genuine, np.arange(len(told)) % 8 == 0):
-        found = strokes.scale_of_hands(told[some], told[some], writers[some], genuine[some])
+        found = telling.scale_of_hands(told[some], told[some], writers[some], genuine[some])
         assert not found[0].any()
         assert found[1] == 0
 
@@ -131,7 +138,7 @@ def test_vectors_are_of_unit_length_and_as_long_as_is_said() -> None:
     pictures, writers, genuine = hands(1)
     settings = NetworkSettings(widths=(8, 12), strokes=16)
     network = SignatureNet(settings).eval()
-    network.fit_strokes(strokes.describe(pictures).numpy(), writers, genuine)
+    network.fit_strokes(network.describe(pictures).numpy(), writers, genuine)
     vectors = network(pictures)
     assert vectors.shape == (64, network.length) == (64, settings.length) == (64, 128 + 16 + 1)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(64))
@@ -139,4 +146,4 @@ def test_vectors_are_of_unit_length_and_as_long_as_is_said() -> None:
 
 def test_without_strokes_the_vector_is_what_is_learnt() -> None:
     network = SignatureNet(NetworkSettings(widths=(8, 12), strokes=0)).eval()
-    assert torch.equal(network(ring()), network.shape(ring()))
+    assert torch.equal(network(ring()), network.shape(seen(ring())))

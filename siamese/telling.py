@@ -1,0 +1,141 @@
+"""What tells writers from others and from their forgers, and from how far off.
+
+Found on training writers, from descriptions of their signatures: discriminant axes, and how
+much a hand varies by how it looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+Floats = npt.NDArray[np.float32]
+
+_KEPT = 300  # principal axes among which those that tell are looked for
+_EVENLY = 0.25  # share of their variance in a writer that is added to all of these
+_LOOKS = 60  # principal axes from which a hand's scale is foretold; half as many as writers at most
+_RIDGE = 0.02  # what is added to the variance along each
+
+
+def telling_axes(
+    descriptions: Floats,
+    parts: Sequence[int],
+    writers: npt.NDArray[np.str_],
+    genuine: npt.NDArray[np.bool_],
+    count: int,
+) -> tuple[Floats, Floats]:
+    """What tells writers from others and from their forgers, and varies little in a writer.
+
+    Fisher's discriminant axes of each part of the descriptions: within is how a writer's genuine
+    signatures lie around their mean; between, how forgeries lie around the mean of whom they
+    imitate, and the means of writers around each other.
+
+    Parameters
+    ----------
+    descriptions : (N, L). parts : their lengths, L in all. writers : (N,) whom each is or
+    imitates. genuine : (N,).
+    count : of axes, shared evenly among the parts.
+
+    Returns
+    -------
+    axes (count, L), and the mean along them (count,). Axes beyond what so few signatures
+    tell are zero.
+    """
+    each = count // len(parts)
+    axes = np.zeros((count, descriptions.shape[1]), np.float32)
+    start = 0
+    for place, length in enumerate(parts):
+        part = descriptions[:, start : start + length].astype(np.float64)
+        found = _discriminant(part - part.mean(0), writers, genuine)[:each]
+        axes[place * each :][: len(found), start : start + length] = found / math.sqrt(each)
+        start += length
+    return axes, axes @ descriptions.mean(0)
+
+
+def scale_of_hands(
+    descriptions: Floats,
+    along: Floats,
+    writers: npt.NDArray[np.str_],
+    genuine: npt.NDArray[np.bool_],
+) -> tuple[Floats, float]:
+    """From how a signature looks, how far off a forgery of it is told.
+
+    One hand varies more than another, and what is far for one is near for the other. Foretold,
+    by ridge regression on principal axes, is the logarithm of the distance half-way (by ratio)
+    between a genuine signature's mean distance to its writer's others and to the forgeries.
+    Chosen in five folds of training and calibration writers; what it brings is the row
+    ``one_scale`` of ``benchmarks/accuracy.py``.
+
+    Parameters
+    ----------
+    descriptions : (N, L). along : (N, K) the same along the axes that tell. writers : (N,)
+    whom each is or imitates. genuine : (N,).
+
+    Returns
+    -------
+    weights (L,), and what to take from a description's product with them: 0 is then usual,
+    log 2 twice as far. Zeros where no writer has two genuine signatures and a forgery.
+    """
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - a second; only training needs them
+    from sklearn.linear_model import Ridge  # noqa: PLC0415
+
+    midway = np.full(len(along), np.nan)
+    for writer in np.unique(writers):
+        mine = writers == writer
+        own, forged = along[mine & genuine], along[mine & ~genuine]
+        if len(own) < 2 or len(forged) == 0:
+            continue
+        to_own = np.linalg.norm(own[:, None] - own, axis=2).sum(1) / (len(own) - 1)
+        to_forged = np.linalg.norm(own[:, None] - forged, axis=2).mean(1)
+        with np.errstate(divide="ignore"):
+            midway[mine & genuine] = np.log(to_own * to_forged) / 2
+    told = np.isfinite(midway)
+    kept = min(_LOOKS, len(np.unique(writers[told])) // 2)
+    if kept == 0:
+        return np.zeros(descriptions.shape[1], np.float32), 0.0
+    looks = PCA(kept, whiten=True, random_state=0).fit(descriptions)
+    fit = Ridge(_RIDGE * told.sum()).fit(looks.transform(descriptions[told]), midway[told])
+    weights = (fit.coef_ / np.sqrt(looks.explained_variance_)) @ looks.components_
+    return weights.astype(np.float32), float(weights @ descriptions[told].mean(0))
+
+
+def _discriminant(
+    centred: npt.NDArray[np.float64],
+    writers: npt.NDArray[np.str_],
+    genuine: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64]:
+    """Axes (K, L) of centred descriptions (N, L), those that tell most first."""
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - a second; only training needs it
+
+    if len(centred) < 2 or np.abs(centred).max() < 1e-6:
+        return centred[:0]
+    kept = min(_KEPT, *centred.shape)
+    found = PCA(kept, random_state=0).fit(centred)
+    principal = found.components_[found.explained_variance_ > 1e-9].T
+    x = centred @ principal
+    within, between, means = [], [], []
+    for writer in np.unique(writers):
+        own = x[(writers == writer) & genuine]
+        if len(own) < 2:
+            continue
+        means.append(own.mean(0))
+        within.append(own - means[-1])
+        between.append(x[(writers == writer) & ~genuine] - means[-1])
+    if not means:
+        return centred[:0]
+    inner = _scatter(np.concatenate(within), sum(len(one) - 1 for one in within))
+    forged = np.concatenate(between)
+    outer = _scatter(forged, max(len(forged), 1))
+    outer += _scatter(np.array(means) - np.mean(means, axis=0), max(len(means) - 1, 1))
+    # Writers are few: a quarter more is added to what varies in them, evenly along all axes.
+    inner += np.eye(len(inner)) * max(_EVENLY * np.trace(inner) / len(inner), 1e-9)
+    values, vectors = scipy.linalg.eigh(outer, inner)
+    return np.asarray((principal @ vectors[:, ::-1][:, values[::-1] > 1e-9]).T)
+
+
+def _scatter(rows: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    return rows.T @ rows / count

@@ -1,0 +1,99 @@
+"""Small pieces of strokes, and which of them a hand makes its own way.
+
+Around every piece of ink, which ways the edges run in 4 × 4 cells (after SIFT, Lowe, IJCV 60,
+2004, with square roots: Arandjelović and Zisserman, CVPR 2012). Such pieces fall into some
+kinds, "visual words", found once on training signatures; a signature is described by how its
+pieces differ from the words that they are nearest to (VLAD: Jégou, Douze, Schmid and Pérez,
+CVPR 2010; for hands: Christlein, Bernecker and Angelopoulou, ICDAR 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from siamese.edges import DIRECTIONS, Edges
+
+_BLOCK = 4  # px; pieces start at each block
+_GRID = 4  # cells of a piece, down and across; a cell is of 2 × 2 blocks
+_LEAST = 1.0  # edge, about as many pixels, in the cell at a piece's centre
+_PIECE = _GRID * _GRID * DIRECTIONS
+_KEPT = 32  # principal axes of pieces
+_WORDS = 128
+_FEWEST = 8  # pieces a word
+#: Length of a description.
+LENGTH = _WORDS * _KEPT
+
+
+class Words(NamedTuple):
+    """basis (KEPT, PIECE), its product with the mean piece (KEPT,), and words (WORDS, KEPT)."""
+
+    basis: Tensor
+    mean: Tensor
+    centres: Tensor
+
+
+def no_words() -> Words:
+    """Before any are found: descriptions are zeros."""
+    return Words(torch.zeros(_KEPT, _PIECE), torch.zeros(_KEPT), torch.zeros(_WORDS, _KEPT))
+
+
+@torch.no_grad()
+def pieces(edges: Edges) -> Tensor:
+    """Square roots of the shares of directions in each cell around each place, (N, PIECE)."""
+    height, width = (-(-side // _BLOCK) for side in edges.size)
+    block = edges.rows // _BLOCK * width + edges.columns // _BLOCK
+    blocks = edges.facing.new_zeros(height * width, DIRECTIONS).index_add_(0, block, edges.facing)
+    # Cells of 2 × 2 blocks at each block, and empty ones for as far as a piece reaches.
+    cells = F.pad(blocks.view(height, width, DIRECTIONS), (0, 0, *(_GRID,) * 4))
+    cells = cells[1:] + cells[:-1]
+    cells = cells[:, 1:] + cells[:, :-1]
+    across, sums = cells.shape[1], cells.sum(2)
+    row, column = torch.nonzero(sums[_GRID:-_GRID, _GRID:-_GRID] > _LEAST, as_tuple=True)
+    # A cell is two blocks from the next; the one at the place is in the middle of the piece.
+    reach = torch.arange(_GRID, device=row.device) * 2 + 1
+    first = row * across + column
+    places = (first[:, None] + (reach[:, None] * across + reach).flatten()).flatten()
+    roots = cells.sqrt_().view(-1, DIRECTIONS).index_select(0, places).view(-1, _PIECE)
+    return roots.mul_(sums.flatten()[places].view(-1, _GRID**2).sum(1, keepdim=True).rsqrt_())
+
+
+def learn_words(some: npt.NDArray[np.float32], seed: int) -> Words:
+    """The words that pieces (M, PIECE) fall into; fewer where there are few."""
+    from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415 - a second; only training needs
+    from sklearn.decomposition import PCA  # noqa: PLC0415
+
+    words, count = no_words(), min(_WORDS, len(some) // _FEWEST)
+    if count == 0:
+        return words
+    looks = PCA(min(_KEPT, *some.shape), random_state=seed).fit(some)
+    short = looks.transform(some).astype(np.float32)
+    kinds = MiniBatchKMeans(count, n_init=3, batch_size=4096, random_state=seed).fit(short)
+    kept = short.shape[1]
+    words.basis[:kept] = torch.from_numpy(looks.components_)
+    words.mean[:kept] = torch.from_numpy(looks.components_ @ looks.mean_)
+    words.centres[:] = 1e3  # what is not found is nearest to nothing
+    words.centres[:count] = 0
+    words.centres[:count, :kept] = torch.from_numpy(kinds.cluster_centers_)
+    return words
+
+
+@torch.no_grad()
+def describe(found: Sequence[Edges], words: Words) -> Tensor:
+    """Differences from words, summed by word, (B, LENGTH), of unit length or zeros."""
+    return torch.stack([_differences(pieces(edges), words) for edges in found])
+
+
+def _differences(some: Tensor, words: Words) -> Tensor:
+    short = some @ words.basis.T - words.mean
+    nearest = (short @ words.centres.T - words.centres.square().sum(1) / 2).argmax(1)
+    sums = short.new_zeros(_WORDS, _KEPT).index_add_(0, nearest, short)
+    sums -= torch.bincount(nearest, minlength=_WORDS)[:, None] * words.centres
+    # Square roots, so that a piece that comes often does not outweigh all others.
+    return F.normalize((sums.sign() * sums.abs().sqrt()).flatten(), dim=0)
