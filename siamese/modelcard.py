@@ -51,9 +51,10 @@ def render(
             "## What it is",
             "",
             "A shared-weight network that maps a signature to a unit vector: "
-            f"{parameters:,} learnt parameters see its shape; how its strokes run is counted, and "
-            "taken along axes that tell training writers from their forgers; and vectors of "
-            "hands that vary much, as their strokes foretell, are drawn together. "
+            f"{parameters:,} learnt parameters see its shape; how its strokes run, and of what "
+            "pieces they are, is counted and taken along axes that tell training writers from "
+            "their forgers; and vectors of hands that vary much, as their strokes foretell, are "
+            "drawn together. "
             "Two are compared by Euclidean distance, which is calibrated into a likelihood ratio "
             "and decided on by two thresholds.",
             "",

@@ -23,7 +23,7 @@ from siamese.record import Record, picture_facts
 from siamese.scoring import Stores, with_vectors
 from siamese.sources import synthetic
 
-HEIGHT, WIDTH = 144, 288
+HEIGHT, WIDTH = 216, 432
 
 
 def stroke(seed: int) -> np.ndarray:
