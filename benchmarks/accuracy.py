@@ -45,7 +45,7 @@ from siamese.model import SignatureNet, build_network
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
-LONG = 7000  # steps
+LONG = 3500  # steps
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]
