@@ -138,7 +138,7 @@ def test_tampered_weights_are_refused(verifier: Verifier, tmp_path: Path) -> Non
     with pytest.raises(VerifierError, match="not the file that was saved"):
         Verifier.load(tmp_path)
     facts = tmp_path / "verifier.json"
-    facts.write_text(facts.read_text().replace('"format": 5', '"format": 99'))
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"format": 99}))
     with pytest.raises(VerifierError, match="has format 99"):
         Verifier.load(tmp_path)
     facts.write_text('["no", "verifier"]')
