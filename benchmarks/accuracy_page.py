@@ -53,8 +53,8 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
     ]
     if older:
         lines += [
-            "† measured on an earlier version of the code, with another network and canvases of",
-            "96 × 192 pixels; the same command measures these rows again.",
+            "† measured on an earlier version of the code, which had smaller canvases and did not",
+            "describe the pieces that strokes are of; the same command measures these rows again.",
             "",
         ]
     for source, title in names.items():
