@@ -35,6 +35,8 @@ def fit_strokes(
     canvases : (N, H, W) of training signatures; no more are used than are enough.
     writers : (N,) whom each is or imitates. genuine : (N,).
     """
+    if len(network.stroke_axes) == 0:
+        return  # none of it would reach a vector
     order = np.random.default_rng((seed, 3)).permutation(len(canvases))
     rows = np.sort(order[:_SAMPLE])
     network.know_words(_find_words(canvases[order[:_READ]], seed))

@@ -37,7 +37,6 @@ PARTS = (_COUNTS, _COUNTS * math.prod(_CELLS))
 LENGTH = sum(PARTS)
 
 
-@torch.no_grad()
 def describe(found: Sequence[Edges]) -> Tensor:
     """Co-occurrences of edge directions.
 

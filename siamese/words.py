@@ -44,7 +44,6 @@ def no_words() -> Words:
     return Words(torch.zeros(_KEPT, _PIECE), torch.zeros(_KEPT), torch.zeros(_WORDS, _KEPT))
 
 
-@torch.no_grad()
 def pieces(edges: Edges) -> Tensor:
     """Square roots of the shares of directions in each cell around each place, (N, PIECE)."""
     height, width = (-(-side // _BLOCK) for side in edges.size)
@@ -84,7 +83,6 @@ def learn_words(some: npt.NDArray[np.float32], seed: int) -> Words:
     return words
 
 
-@torch.no_grad()
 def describe(found: Sequence[Edges], words: Words) -> Tensor:
     """Differences from words, summed by word, (B, LENGTH), of unit length or zeros."""
     return torch.stack([_differences(pieces(edges), words) for edges in found])

@@ -95,9 +95,9 @@ def test_what_so_few_signatures_cannot_tell_is_left_zero() -> None:
     pictures = torch.cat([ring(slant=slant) for slant in (0, 0.1, 0.3, 0.4)])
     told = describe(pictures).numpy()
     every = np.ones(4, bool)
-    few = telling.telling_axes(told, PARTS, np.array(["a", "a", "b", "b"]), np.ones(4, bool), 16)
+    few = telling.telling_axes(told, PARTS, np.array(["a", "a", "b", "b"]), every, 16)
     assert np.abs(few[0]).any(axis=1).sum() <= 6  # three a part: four pictures, less their mean
-    alike = telling.telling_axes(told[[0] * 4], PARTS, np.array(list("aabb")), np.ones(4, bool), 16)
+    alike = telling.telling_axes(told[[0] * 4], PARTS, np.array(list("aabb")), every, 16)
     assert not alike[0].any()
     nobody = telling.telling_axes(told, PARTS, np.array(list("abcd")), every, 16)
     assert not nobody[0].any()
