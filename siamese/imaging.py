@@ -151,7 +151,12 @@ def lift_ink(grey: Grey) -> Grey:
         raise ImageRefused("overfull", "More than half of the picture is dark: no signature.")
     darkness = (light - levels.astype(np.float32)) * np.float32(255.0 / (light - dark))
     table = np.where(levels <= threshold, np.clip(darkness, 1, 255), 0).astype(np.uint8)
-    return np.asarray(table[grey])
+    return _mapped(grey, table)
+
+
+def _mapped(grey: Grey, table: npt.NDArray[np.uint8]) -> Grey:
+    """Each level replaced by the table's: what ``table[grey]`` is, in less than half the time."""
+    return np.asarray(Image.fromarray(grey).point(table.tolist()), np.uint8)
 
 
 def _quantile(counts: npt.NDArray[np.float64], share: float) -> float:
@@ -173,8 +178,7 @@ def remove_specks(ink: Grey) -> Grey:
     top, bottom, left, right = ink_box(ink)
     written = ink[top:bottom, left:right]
     labels, count = ndimage.label(written, structure=np.ones((3, 3)))
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
-    areas[0] = 0
+    areas = np.bincount(labels[labels > 0], minlength=count + 1)
     smallest = max(4.0, 0.001 * areas.sum(), 0.02 * areas.max())
     keep = areas >= smallest
     if not keep.any():
@@ -252,9 +256,9 @@ def level_ink(canvas: Grey) -> Grey:
     >>> level_ink(np.array([[0, 10, 20, 20]], dtype=np.uint8)).tolist()
     [[0, 122, 202, 202]]
     """
-    counts = np.bincount(canvas.ravel(), minlength=256).astype(np.float64)
+    counts = _histogram(canvas)
     counts[0] = 0
     rank = (np.cumsum(counts) - counts / 2) / counts.sum()
     table = np.round(_FAINTEST + (255 - _FAINTEST) * rank).astype(np.uint8)
     table[0] = 0
-    return np.asarray(table[canvas])
+    return _mapped(canvas, table)
