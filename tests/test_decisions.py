@@ -20,6 +20,18 @@ from siamese.trials import Trials
 from siamese.verifier import Verifier, VerifierError
 
 
+def test_a_writer_with_many_pairs_weighs_no_more_than_another() -> None:
+    found = trials(1)
+    often = np.flatnonzero(found.writer == found.writer[0])
+    fitted = calibrate(found, POLICY)
+    again = calibrate(
+        found.take(np.concatenate([np.arange(len(found.kind)), often, often])), POLICY
+    )
+    assert (again.slope, again.intercept) == pytest.approx(
+        (fitted.slope, fitted.intercept), rel=1e-3
+    )
+
+
 def test_nearer_means_likelier_and_bounded_by_what_was_seen() -> None:
     made = calibrate(trials(1), POLICY)
     ratio = made.log10_lr(np.linspace(0, 2, 50))
