@@ -38,6 +38,7 @@ from siamese.config import (
     TrainingSettings,
 )
 from siamese.edges import find_edges
+from siamese.embedding import in_batches
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
@@ -46,6 +47,7 @@ from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
 LONG = 3500  # steps
+CPU = torch.device("cpu")
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]
@@ -117,7 +119,7 @@ def disjoint_pairs(
 def _strokes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
     """How strokes run, with nothing learnt."""
     del data, canvases, steps
-    return lambda some: fitting.describe(some, lambda x: strokes.describe(find_edges(x)))
+    return lambda some: in_batches(lambda x: strokes.describe(find_edges(x)), some, CPU)
 
 
 def _one_scale(data: Data, canvases: Canvases, steps: int) -> Embed:
@@ -140,7 +142,7 @@ def _axes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
     network = build_network(NetworkSettings(), SEED)
     fitting.fit_strokes(network, some.canvases, some.writers, some.genuine, SEED)
     axes, mean = network.stroke_axes.numpy(), network.stroke_mean.numpy()
-    return lambda canvases: fitting.describe(canvases, network.describe) @ axes.T - mean
+    return lambda canvases: in_batches(network.describe, canvases, CPU) @ axes.T - mean
 
 
 def notebook(data: Data, canvases: Canvases, steps: int) -> Embed:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from siamese.model import SignatureNet, to_input
 
@@ -24,24 +25,33 @@ def embed(
     In float32, and in batches that are always full (the last is padded): a vector is then the
     same to the last bit whatever else is embedded with it.
     """
-    device = next(network.parameters()).device
     was_training = network.training
+    network.eval()
+    vectors = in_batches(network, canvases, next(network.parameters()).device, batch)
+    network.train(was_training)
+    return vectors
+
+
+def in_batches(
+    told: Callable[[Tensor], Tensor],
+    canvases: npt.NDArray[np.uint8],
+    device: torch.device,
+    batch: int | None = None,
+) -> npt.NDArray[np.float32]:
+    """What is told, (N, …), of canvases (N, H, W), as input (B, 1, H, W) on a device."""
     batch = batch or (_BATCH if device.type == "cpu" else _GPU_BATCH)
 
-    def embedded(start: int) -> npt.NDArray[np.float32]:
+    def done(start: int) -> npt.NDArray[np.float32]:
         part = canvases[start : start + batch]
         full = np.pad(part, ((0, batch - len(part)), (0, 0), (0, 0)))
         with torch.inference_mode():
             inputs = to_input(torch.from_numpy(full).to(device))
-            vectors: npt.NDArray[np.float32] = network(inputs)[: len(part)].float().cpu().numpy()
-        return vectors
+            some: npt.NDArray[np.float32] = told(inputs)[: len(part)].float().cpu().numpy()
+        return some
 
-    network.eval()
-    starts = range(0, len(canvases), batch)
-    made = on_all_cores(embedded, starts) if device.type == "cpu" else map(embedded, starts)
-    vectors = [np.zeros((0, network.length), np.float32), *made]
-    network.train(was_training)
-    return np.concatenate(vectors)
+    starts = range(0, max(len(canvases), 1), batch)  # of none, too, the shape is told
+    made = on_all_cores(done, starts) if device.type == "cpu" else map(done, starts)
+    return np.concatenate(list(made))
 
 
 def on_all_cores(

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from siamese.edges import find_edges
-from siamese.embedding import on_all_cores
+from siamese.embedding import in_batches
 from siamese.model import SignatureNet, to_input
 from siamese.words import Words, learn_words, pieces
 
 _SAMPLE = 8000  # signatures that axes are found from
 _READ = 600  # signatures that words are found from
 _PIECES = 100  # of each
-_PART = 8  # canvases at a time
 
 
 def fit_strokes(
@@ -41,21 +38,8 @@ def fit_strokes(
     rows = np.sort(order[:_SAMPLE])
     network.know_words(_find_words(canvases[order[:_READ]], seed))
     # On the CPU, on all cores, wherever it is trained.
-    told = describe(canvases[rows], deepcopy(network).cpu().describe)
+    told = in_batches(deepcopy(network).cpu().describe, canvases[rows], torch.device("cpu"))
     network.fit_strokes(told, writers[rows], genuine[rows])
-
-
-def describe(
-    canvases: npt.NDArray[np.uint8], told: Callable[[Tensor], Tensor]
-) -> npt.NDArray[np.float32]:
-    """What is told of canvases (N, H, W), N > 0, a few at a time (B, 1, H, W): (N, …)."""
-
-    def described(start: int) -> npt.NDArray[np.float32]:
-        part = to_input(torch.from_numpy(canvases[start : start + _PART]))
-        some: npt.NDArray[np.float32] = told(part).numpy()
-        return some
-
-    return np.concatenate(on_all_cores(described, range(0, len(canvases), _PART)))
 
 
 def _find_words(canvases: npt.NDArray[np.uint8], seed: int) -> Words:

@@ -129,17 +129,7 @@ class SignatureNet(nn.Module):
         self.scale_usual.fill_(usual)
 
     def forward(self, canvases: Tensor) -> Tensor:
-        shape = self.shape(seen(canvases))
-        if len(self.stroke_axes) == 0:
-            return shape
-        with torch.autocast(canvases.device.type, enabled=False):
-            described = self.describe(canvases)
-            run = described @ self.stroke_axes.T - self.stroke_mean
-            scale = described @ self.scale_weights - self.scale_usual
-            scale = scale.clamp(-self.most_scaled, self.most_scaled).exp()
-            # The more there is of what all share, the closer the unit vectors lie.
-            shared = self.shared * scale[:, None]
-            return F.normalize(torch.cat([shape, self.stroke_weight * run, shared], 1), dim=1)
+        return self.joined(self.shape(seen(canvases)), self.beside(canvases))
 
     def shape(self, canvases: Tensor) -> Tensor:
         """The learnt part alone, (B, embedding), unit length: what training works on.
@@ -151,6 +141,23 @@ class SignatureNet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             x = F.adaptive_avg_pool2d(x.float(), self.grid).flatten(1)  # (B, C * 36)
             return F.normalize(self.project(x), dim=1)  # (B, E)
+
+    def beside(self, canvases: Tensor) -> Tensor:
+        """What stands beside the shape, (B, strokes + 1), or (B, 0): no step changes it."""
+        if len(self.stroke_axes) == 0:
+            return canvases.new_zeros(len(canvases), 0)
+        with torch.autocast(canvases.device.type, enabled=False):
+            described = self.describe(canvases)
+            run = described @ self.stroke_axes.T - self.stroke_mean
+            scale = described @ self.scale_weights - self.scale_usual
+            scale = scale.clamp(-self.most_scaled, self.most_scaled).exp()
+            # The more there is of what all share, the closer the unit vectors lie.
+            return torch.cat([self.stroke_weight * run, self.shared * scale[:, None]], 1)
+
+    @staticmethod
+    def joined(shape: Tensor, beside: Tensor) -> Tensor:
+        """The vectors, (B, length), of both their parts."""
+        return F.normalize(torch.cat([shape, beside], 1), dim=1) if beside.shape[1] else shape
 
 
 def build_network(settings: NetworkSettings, seed: int) -> SignatureNet:

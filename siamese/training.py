@@ -18,12 +18,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siamese.augment import augment, invent_writers
 from siamese.config import NetworkSettings, TrainingSettings
-from siamese.embedding import embed
+from siamese.embedding import in_batches
 from siamese.files import read_sealed, write_sealed
 from siamese.fitting import fit_strokes
-from siamese.loss import batch_contrastive, pairwise_distance
-from siamese.metrics import eer
+from siamese.loss import batch_contrastive
 from siamese.model import SignatureNet, build_network, choose_device, seen, to_input
+from siamese.pairwise import equal_errors
 from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
@@ -111,6 +111,7 @@ def train(
         run.begin(training_set)
     for epoch in history:
         on_epoch(epoch)
+    beside = in_batches(run.averaged.beside, held_out.canvases, device)
     canvases = _seen_by_network(training_set.canvases).to(device)
     writers = torch.from_numpy(writer_ids).to(device)
     genuine = torch.from_numpy(training_set.genuine.copy()).to(device)
@@ -137,7 +138,8 @@ def train(
         seconds = time.perf_counter() - started
         steps = done % settings.evaluate_every or settings.evaluate_every
         average_buffers(run.averaged)
-        terms, errors = (totals / steps).tolist(), held_out_errors(run.averaged, held_out)
+        terms = (totals / steps).tolist()
+        errors = held_out_errors(run.averaged, held_out, beside)
         epoch = Epoch(
             done,
             loss=terms[0],
@@ -184,6 +186,7 @@ class _Run:
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY), use_buffers=True
         )
+        self.averaged.eval()
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
@@ -279,24 +282,22 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=supported)
 
 
-def held_out_errors(network: SignatureNet, signatures: SignatureSet) -> tuple[float, float]:
-    """EER_skilled and EER_random over all pairs of held-out writers; nan where there are none."""
-    vectors = torch.from_numpy(embed(network, signatures.canvases))
-    similarity = -pairwise_distance(vectors, vectors).double().numpy()
-    same = signatures.writers[:, None] == signatures.writers[None, :]
-    reference, questioned = signatures.genuine[:, None], signatures.genuine[None, :]
-    upper = np.triu(np.ones_like(same), 1)
-    genuine = similarity[same & reference & questioned & upper]
-    skilled = similarity[same & reference & ~questioned]
-    random = similarity[~same & reference & questioned & upper]
-    return _eer_of(genuine, skilled), _eer_of(genuine, random)
+def held_out_errors(
+    network: SignatureNet, signatures: SignatureSet, beside: npt.NDArray[np.float32] | None = None
+) -> tuple[float, float]:
+    """EER_skilled and EER_random over all pairs of held-out writers; nan where there are none.
 
-
-def _eer_of(genuine: npt.NDArray[np.float64], forged: npt.NDArray[np.float64]) -> float:
-    if len(genuine) == 0 or len(forged) == 0:
-        return math.nan
-    labels = np.concatenate([np.ones(len(genuine)), np.zeros(len(forged))]).astype(np.int64)
-    return float(eer(np.concatenate([genuine, forged]), labels))
+    Parameters
+    ----------
+    network : in evaluation. beside : of these signatures, where it is known: see
+        :meth:`siamese.model.SignatureNet.beside`.
+    """
+    device = next(network.parameters()).device
+    if beside is None:
+        beside = in_batches(network.beside, signatures.canvases, device)
+    shapes = in_batches(lambda x: network.shape(seen(x)), signatures.canvases, device)
+    vectors = network.joined(torch.from_numpy(shapes), torch.from_numpy(beside))
+    return equal_errors(vectors, signatures.writers, signatures.genuine)
 
 
 def _patience_is_over(history: list[Epoch], patience: int) -> bool:
