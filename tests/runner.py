@@ -20,7 +20,7 @@ from programs import environment
 Step = list[Any]
 
 SETTINGS: dict[str, Any] = {
-    "sources": [{"kind": "synthetic", "writers": 24, "images": 4}],
+    "sources": [{"kind": "synthetic", "writers": 16, "images": 3}],
     "network.widths": [8, 12, 16],
     "training.steps": 15,
     "training.evaluate_every": 3,

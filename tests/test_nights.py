@@ -184,7 +184,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
         SIAMESE_DATA_DIR=str(folder / "data"),
         SIAMESE_SOURCES=json.dumps([{"kind": "manifest", "path": str(signatures)}]),
         SIAMESE_NETWORK__WIDTHS="[8, 12, 16]",
-        SIAMESE_TRAINING__STEPS="60",
+        SIAMESE_TRAINING__STEPS="40",
         SIAMESE_TRAINING__EVALUATE_EVERY="5",
         SIAMESE_POLICY__BOOTSTRAP="100",
         SIAMESE_SCHEDULE__NOTIFY="custom-webhook/team",
@@ -277,4 +277,4 @@ def test_a_killed_worker_goes_on_from_the_checkpoint(nights: Nights) -> None:
             ["1"], order_by=["attributes.start_time DESC"], max_results=1
         )
         steps = [p.step for p in nights.registry().get_metric_history(training.info.run_id, "loss")]
-        assert steps == list(range(5, 61, 5))
+        assert steps == list(range(5, 41, 5))

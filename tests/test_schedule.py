@@ -15,7 +15,7 @@ from programs import SIAMESE, SMALL, environment, free_port, post, serving
 def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) -> None:
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
-    command = [SIAMESE, "serve", *SMALL, "--set", "training.steps=100", "--port", str(port)]
+    command = [SIAMESE, "serve", *SMALL, "--set", "training.steps=20", "--port", str(port)]
     command += ["--set", "schedule.cron=30 3 * * *", "--set", "schedule.timezone=Asia/Kolkata"]
 
     def ask(path: str, body: dict[str, Any]) -> Any:

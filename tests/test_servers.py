@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import mlflow
 import pytest
-from programs import SMALL, environment, free_port, serving, siamese
+from programs import SMALL, environment, free_port, prefect_serving, serving, siamese
 
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
@@ -100,7 +100,7 @@ def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
             trainer.mkdir()
             scorer.mkdir()
             trained = siamese(
-                "train", *SMALL, "--set", "training.steps=150", "--set", "policy.bootstrap=100",
+                "train", *SMALL, "--set", "training.steps=40", "--set", "policy.bootstrap=100",
                 home=tmp_path / "trainer-home", cwd=trainer, **servers,
             )  # fmt: skip
             assert trained.returncode == 0, trained.stdout[-3000:]
@@ -122,16 +122,20 @@ def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
 def test_a_password_is_written_nowhere(postgres: str, tmp_path: Path) -> None:
     address = f"postgresql://siamese:hunter2@{postgres.rpartition('@')[2]}/mlflow"
     home, told = tmp_path / "home", ""
-    for command in (
-        ("train", *SMALL, "--set", "training.steps=10", "--set", "policy.bootstrap=100"),
-        ("doctor",),
-        ("prune", "--set", "retention.challengers=0"),
-        ("score", claims(tmp_path), "--set", "tracking.model=unheard-of"),
-    ):
-        done = siamese(*command, home=home, cwd=tmp_path, MLFLOW_TRACKING_URI=address)
-        told += done.stdout
+    with prefect_serving(home, tmp_path) as api:
+        servers = {"MLFLOW_TRACKING_URI": address, "PREFECT_API_URL": api}
+        for command in (
+            ("train", *SMALL, "--set", "training.steps=10", "--set", "policy.bootstrap=100"),
+            ("doctor",),
+            ("prune", "--set", "retention.challengers=0"),
+            ("score", claims(tmp_path), "--set", "tracking.model=unheard-of"),
+        ):
+            told += siamese(*command, home=home, cwd=tmp_path, **servers).stdout
+        refused = siamese(
+            "train", "--set", f"tracking.uri={address}",
+            home=home, cwd=tmp_path, PREFECT_API_URL=api,
+        )  # fmt: skip
     assert "postgresql://***@127.0.0.1" in told
-    refused = siamese("train", "--set", f"tracking.uri={address}", home=home, cwd=tmp_path)
     assert refused.returncode == 2
     assert "tracking.uri: settings are written down with every run" in refused.stdout
     assert "hunter2" not in told + refused.stdout
