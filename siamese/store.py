@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -65,25 +65,14 @@ class ContentStore:
         ----------
         columns : the ones to read; none: all.
         """
-        frame: pd.DataFrame = self._lookup(image_ids, columns).to_pandas()
+        self.place.mark_used()
+        names = self.schema.names if columns is None else ["image_id", *columns]
+        wanted = pa.array(list(dict.fromkeys(image_ids)), pa.string())
+        found = self._schema_of(names).empty_table()
+        if len(wanted):
+            found = self._patiently(lambda: self._found(wanted, names))
+        frame: pd.DataFrame = found.to_pandas()
         return frame.set_index("image_id")
-
-    def matrix(self, image_ids: Sequence[str], column: str) -> npt.NDArray[Any]:
-        """A column of fixed-size lists as one array (N, E), a row an id.
-
-        Raises
-        ------
-        KeyError : an id is not here.
-        """
-        table = self._lookup(image_ids, [column])
-        ids = table.column("image_id").combine_chunks()
-        places = pc.index_in(pa.array(image_ids, pa.string()), ids)
-        if places.null_count:
-            missing = image_ids[places.is_null().to_pylist().index(True)]
-            raise KeyError(f"{missing} is not in the store {self.place.path}")
-        width = self.schema.field(column).type.list_size
-        values = table.column(column).combine_chunks().flatten().to_numpy()
-        return values.reshape(-1, width)[places.to_numpy()]
 
     def columns(self, *names: str) -> pd.DataFrame:
         """Some columns of all rows."""
@@ -125,12 +114,6 @@ class ContentStore:
                 removed += count
         return removed
 
-    def _lookup(self, image_ids: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
-        self.place.mark_used()
-        names = self.schema.names if columns is None else ["image_id", *columns]
-        wanted = pa.array(list(dict.fromkeys(image_ids)), pa.string())
-        return self._patiently(lambda: self._found(wanted, names))
-
     def _patiently(self, read: Callable[[], pa.Table]) -> pa.Table:
         for _ in range(_TRIES):
             try:
@@ -144,7 +127,8 @@ class ContentStore:
         hashes = np.unique(_hashes(wanted))
         tables = [self._schema_of(names).empty_table()]
         for part, (known, groups) in list(self._parts.items()):
-            hits = np.isin(known, hashes)
+            near = np.searchsorted(hashes[:-1], known)  # the last is near to all beyond it
+            hits = hashes[near] == known
             if not hits.any():
                 continue
             tables.append(self._pick(part, names, groups, hits))

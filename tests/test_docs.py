@@ -70,6 +70,9 @@ SMALLER = {
         "python benchmarks/orchestration.py data --claims 40"
     ),
     "python benchmarks/growth.py data": "python benchmarks/growth.py data --claims 20",
+    "python benchmarks/lookup.py": (
+        "python benchmarks/lookup.py --stored 2000 --wanted 1000 --rounds 1"
+    ),
     "make test-fast": "make --dry-run test-fast",
 }
 
