@@ -42,6 +42,7 @@ def test_good_signature_is_ok_and_fills_the_canvas() -> None:
     top, bottom, left, right = imaging.ink_box(canvas.pixels)
     wide, high = right - left, bottom - top
     assert max(wide / SETTINGS.width, high / SETTINGS.height) > 0.9
+    assert canvas.pixels.flags.writeable  # torch.from_numpy warns of others
 
 
 @given(paper=st.integers(170, 255), ink=st.integers(0, 90), noise=st.integers(0, 6))
