@@ -40,7 +40,7 @@ def _sliced(table: pa.Table, most: int) -> Iterator[pa.Table]:
 
 def parquet_writer(handle: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
     """A writer of such a file."""
-    # Vectors hardly get smaller, and are found in half the time as they are.
+    # Vectors hardly get smaller, and are found sooner as they are.
     plain = [field.name for field in schema if _is_vectors(field.type)]
     codecs = {name: "zstd" for name in schema.names if name not in plain}
     codecs |= {f"{name}.list.element": "none" for name in plain}
