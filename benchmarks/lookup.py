@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 
 from siamese.config import NetworkSettings
-from siamese.model import build_network
 from siamese.store import ContentStore, embedding_schema
 
 _PART = 10_000  # vectors that are put at a time
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--wanted", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    length = build_network(NetworkSettings(), seed=0).length
+    length = NetworkSettings().length
     rng = np.random.default_rng(1)
     ids = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(asked.stored)]
     with tempfile.TemporaryDirectory() as folder:

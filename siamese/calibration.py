@@ -129,10 +129,11 @@ def calibrate(trials: Trials, policy: PolicySettings) -> Calibration:
 
 def _weights(trials: Trials) -> Floats:
     """(N,) of each trial: genuine ones are 1 together, and so are forgeries."""
-    by_kind = trials.to_frame().groupby("kind")["writer"]
-    pairs = trials.to_frame().groupby(["kind", "writer"])["kind"].transform("size")
-    kinds = np.where(trials.label == 1, 1, by_kind.ngroups - 1)
-    return np.asarray(1 / (pairs * by_kind.transform("nunique") * kinds), np.float64)
+    table = trials.to_frame()
+    pairs = table.groupby(["kind", "writer"])["kind"].transform("size")
+    writers = table.groupby("kind")["writer"].transform("nunique")
+    kinds = np.where(trials.label == 1, 1, table["kind"].nunique() - 1)
+    return np.asarray(1 / (pairs * writers * kinds), np.float64)
 
 
 def policy_thresholds(trials: Trials, policy: PolicySettings) -> tuple[float, float, float]:

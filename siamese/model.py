@@ -86,12 +86,6 @@ class SignatureNet(nn.Module):
         self.register_buffer("scale_usual", torch.zeros(()))
 
     @property
-    def length(self) -> int:
-        """Of the vectors."""
-        run = len(self.stroke_axes)
-        return self.project.out_features + (run + 1 if run else 0)
-
-    @property
     def vocabulary(self) -> words.Words:
         return words.Words(*(getattr(self, f"word_{name}") for name in words.Words._fields))
 

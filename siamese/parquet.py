@@ -41,9 +41,7 @@ def _sliced(table: pa.Table, most: int) -> Iterator[pa.Table]:
 def parquet_writer(handle: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
     """A writer of such a file."""
     # Vectors hardly get smaller, and are found sooner as they are.
-    plain = [field.name for field in schema if _is_vectors(field.type)]
-    codecs = {name: "zstd" for name in schema.names if name not in plain}
-    codecs |= {f"{name}.list.element": "none" for name in plain}
+    codecs = {field.name: "zstd" for field in schema if not pa.types.is_nested(field.type)}
     # A dictionary of numbers, or of pictures, is all of them once more.
     words = [field.name for field in schema if pa.types.is_string(field.type)]
     categories = [field.name for field in schema if pa.types.is_dictionary(field.type)]
@@ -54,10 +52,6 @@ def parquet_writer(handle: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
         use_dictionary=[*words, *categories],
         write_page_checksum=True,
     )
-
-
-def _is_vectors(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type))
 
 
 def parquet_bytes(table: pa.Table, row_group_size: int | None = None) -> bytes:

@@ -139,7 +139,9 @@ def train(
         steps = done % settings.evaluate_every or settings.evaluate_every
         average_buffers(run.averaged)
         terms = (totals / steps).tolist()
-        errors = held_out_errors(run.averaged, held_out, beside)
+        shapes = in_batches(lambda x: run.averaged.shape(seen(x)), held_out.canvases, device)
+        vectors = run.averaged.joined(torch.from_numpy(shapes), torch.from_numpy(beside))
+        errors = equal_errors(vectors, held_out.writers, held_out.genuine)
         epoch = Epoch(
             done,
             loss=terms[0],
@@ -280,24 +282,6 @@ def autocast(device: torch.device) -> torch.autocast:
     """
     supported = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=supported)
-
-
-def held_out_errors(
-    network: SignatureNet, signatures: SignatureSet, beside: npt.NDArray[np.float32] | None = None
-) -> tuple[float, float]:
-    """EER_skilled and EER_random over all pairs of held-out writers; nan where there are none.
-
-    Parameters
-    ----------
-    network : in evaluation. beside : of these signatures, where it is known: see
-        :meth:`siamese.model.SignatureNet.beside`.
-    """
-    device = next(network.parameters()).device
-    if beside is None:
-        beside = in_batches(network.beside, signatures.canvases, device)
-    shapes = in_batches(lambda x: network.shape(seen(x)), signatures.canvases, device)
-    vectors = network.joined(torch.from_numpy(shapes), torch.from_numpy(beside))
-    return equal_errors(vectors, signatures.writers, signatures.genuine)
 
 
 def _patience_is_over(history: list[Epoch], patience: int) -> bool:

@@ -14,14 +14,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from programs import System, environment, free_port, post, serving
 
+from siamese.embedding import embed
 from siamese.files import read_json
 from siamese.loading import load_settings
 from siamese.model import build_network
+from siamese.pairwise import equal_errors
 from siamese.preparing import canvas_store, canvases_of
 from siamese.tables import CLAIM_DECISIONS, IMAGES, PAIRS, provenance_of
-from siamese.training import SignatureSet, held_out_errors
+from siamese.training import SignatureSet
 
 STAGES = (
     "ingest", "audit", "prepare", "split", "pairs", "train", "calibrate", "evaluate",
@@ -67,7 +70,8 @@ def test_demo_trains_what_an_untrained_network_cannot(system: System) -> None:
         (mine["kind"] == "genuine").to_numpy(),
         mine["image_id"].to_numpy(str),
     )
-    untrained = held_out_errors(build_network(settings.network, 1).eval(), signatures)
+    vectors = embed(build_network(settings.network, 1), signatures.canvases)
+    untrained = equal_errors(torch.from_numpy(vectors), signatures.writers, signatures.genuine)
     figures = read_json(system.output_of("evaluate") / "evaluation.json")[0]["figures"]
     assert untrained[0] > 0.30
     assert figures["eer_skilled"]["value"] < untrained[0] - 0.05
