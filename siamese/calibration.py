@@ -140,28 +140,36 @@ def policy_thresholds(trials: Trials, policy: PolicySettings) -> tuple[float, fl
     """Distances for accept, for reject, and of equal error, from genuine and skilled trials.
 
     Accept at most at the largest distance that keeps FAR_skilled within the policy, reject
-    above the smallest that keeps FRR within it: on the next signature, not on these, so that one
-    error more is counted than was seen (Vovk, Gammerman and Shafer 2005, §2.2). With few trials
+    above the smallest that keeps FRR within it, each writer weighing as much as another: on the
+    next signature, not on these, so that one error more is counted than was seen (Vovk, Gammerman
+    and Shafer 2005, §2.2), among as many as weights so uneven are worth. With few trials
     the outermost of them say little, and the stricter of this and the bound for a normal
     distribution holds. Where the two cross, every distance between them would do; both are then
     set halfway and nothing is left for review.
     """
     skilled = trials.of("genuine", "skilled_forgery")
-    genuine, forged = (skilled.distance[skilled.label == label] for label in (1, 0))
-    det = det_curve(-skilled.distance, skilled.label)
+    weights = _weights(skilled)
+    genuine, forged = (skilled.label == label for label in (1, 0))
+    det = det_curve(-skilled.distance, skilled.label, weights)
     distance = -det.threshold
     distance[0] = _NOTHING
-    kept = np.flatnonzero((det.far * len(forged) + 1) / (len(forged) + 1) <= policy.max_far_skilled)
+    kept = np.flatnonzero(_on_the_next(det.far, weights[forged]) <= policy.max_far_skilled)
     accept_at = float(distance[kept[-1]]) if len(kept) else _NOTHING
-    kept = np.flatnonzero((det.frr * len(genuine) + 1) / (len(genuine) + 1) <= policy.max_frr)
+    kept = np.flatnonzero(_on_the_next(det.frr, weights[genuine]) <= policy.max_frr)
     reject_at = float(distance[kept[0]]) if len(kept) else _EVERYTHING
-    accept_at = min(accept_at, _next_above(-forged, policy.max_far_skilled) * -1)
-    reject_at = max(reject_at, _next_above(genuine, policy.max_frr))
+    accept_at = min(accept_at, -_next_above(-skilled.distance[forged], policy.max_far_skilled))
+    reject_at = max(reject_at, _next_above(skilled.distance[genuine], policy.max_frr))
     equal = int(np.argmax(det.far >= det.frr))
     threshold = float((distance[max(equal - 1, 1)] + distance[equal]) / 2)
     if accept_at > reject_at:
         accept_at = reject_at = (accept_at + reject_at) / 2
     return accept_at, reject_at, threshold
+
+
+def _on_the_next(shares: Floats, weights: Floats) -> Floats:
+    """Shares of error when one more is counted, with the effective number of trials (Kish 1965)."""
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    return np.asarray((shares * effective + 1) / (effective + 1))
 
 
 def _next_above(values: Floats, share: float) -> float:

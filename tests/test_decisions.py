@@ -30,6 +30,10 @@ def test_a_writer_with_many_pairs_weighs_no_more_than_another() -> None:
     assert (again.slope, again.intercept) == pytest.approx(
         (fitted.slope, fitted.intercept), rel=1e-3
     )
+    assert again.threshold == pytest.approx(fitted.threshold, rel=1e-6)
+    assert (again.accept_at, again.reject_at) == pytest.approx(
+        (fitted.accept_at, fitted.reject_at), rel=0.01
+    )
 
 
 def test_nearer_means_likelier_and_bounded_by_what_was_seen() -> None:
