@@ -1,12 +1,15 @@
 """Augmentation of a batch of canvases, on the device, with no loop over images.
 
-Two kinds: :func:`invent_writers` makes other hands of those in the batch, and :func:`augment`
-varies each signature as one hand, pen and scanner do.
+For training, :func:`invent_writers` makes other hands of those in the batch, and :func:`augment`
+varies each signature as one hand, pen and scanner do. What is found of strokes before it must
+hold of :func:`bend` (one hand) and of :data:`RESCANS` (other pens and scanners) too.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -78,6 +81,66 @@ def augment(canvases: Tensor, generator: torch.Generator) -> Tensor:
     out = _thickness(out, generator)
     out = _resolution(out, generator)
     return _ink(out, generator)
+
+
+def bend(canvases: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn, stretch, slant and bend each a little: what its hand might have written as well.
+
+    Parameters
+    ----------
+    canvases : (B, 1, H, W) in [0, 1], ink bright on 0.
+    generator : of the canvases' device; the same seed gives the same result.
+
+    Returns
+    -------
+    Same shape and range.
+    """
+    n, _, height, width = canvases.shape
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(n, *shape, generator=generator, device=canvases.device)
+
+    theta = _affine_matrix(
+        angle=0.03 * normal(),
+        shear=0.15 * normal(),
+        scale_x=1 + 0.04 * normal(),
+        scale_y=1 + 0.06 * normal(),
+        aspect=height / width,
+    )
+    grid = F.affine_grid(theta, list(canvases.shape), align_corners=False)
+    knots = 0.025 * normal(2, 5, 9)
+    knots[:, 1] *= width / height  # as many pixels down as along
+    moved = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
+    return F.grid_sample(canvases, grid + moved.permute(0, 2, 3, 1), align_corners=False)
+
+
+def _coarse(x: Tensor, times: int) -> Tensor:
+    """As from a picture that many times as small."""
+    small = F.avg_pool2d(x, times)
+    return F.interpolate(small, x.shape[2:], mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def _binary(x: Tensor) -> Tensor:
+    return (x > 0.35).float()
+
+
+def _thick(x: Tensor) -> Tensor:
+    return F.max_pool2d(x, 3, 1, 1)
+
+
+def _thin(x: Tensor) -> Tensor:
+    return -F.max_pool2d(-x, 3, 1, 1)
+
+
+#: As other scanners and pens would have a batch of canvases, each strongly, and all of it alike:
+#: crops of 70 pixels' width, half that loss, two levels, a pen two pixels thicker, and thinner.
+RESCANS: tuple[Callable[[Tensor], Tensor], ...] = (
+    partial(_coarse, times=6),
+    partial(_coarse, times=3),
+    _binary,
+    _thick,
+    _thin,
+)
 
 
 def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Generator) -> Tensor:

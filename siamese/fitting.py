@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from siamese.augment import RESCANS, bend
 from siamese.edges import find_edges
 from siamese.embedding import in_batches
 from siamese.model import SignatureNet, to_input
+from siamese.telling import Described
 from siamese.words import Words, learn_words, pieces
+
+Change = Callable[[Tensor], Tensor]
 
 _SAMPLE = 8000  # signatures that axes are found from
 _READ = 600  # signatures that words are found from
 _PIECES = 100  # of each
+_AT_ONCE = 64  # canvases that are changed together
 
 
 def fit_strokes(
@@ -37,9 +45,36 @@ def fit_strokes(
     order = np.random.default_rng((seed, 3)).permutation(len(canvases))
     rows = np.sort(order[:_SAMPLE])
     network.know_words(_find_words(canvases[order[:_READ]], seed))
-    # On the CPU, on all cores, wherever it is trained.
-    told = in_batches(deepcopy(network).cpu().describe, canvases[rows], torch.device("cpu"))
-    network.fit_strokes(told, writers[rows], genuine[rows])
+    describe = deepcopy(network).cpu().describe
+    some = canvases[rows]
+    told = Described(_on_the_cpu(describe, some), writers[rows], genuine[rows])
+    bending = partial(bend, generator=torch.Generator().manual_seed(seed))
+    bent = _on_the_cpu(describe, _changed(some[told.genuine], bending))
+    moved = bent - told.descriptions[told.genuine]
+    network.fit_strokes(told, moved, _rescanned(describe, some, told, seed))
+
+
+def _rescanned(
+    describe: Change, canvases: npt.NDArray[np.uint8], told: Described, seed: int
+) -> Described:
+    """The same signatures, all of a writer as one other scanner or pen would have them."""
+    names, writer = np.unique(told.writers, return_inverse=True)
+    scan = np.random.default_rng((seed, 5)).integers(0, len(RESCANS), len(names))[writer]
+    descriptions = np.empty_like(told.descriptions)
+    for place in np.unique(scan):
+        mine = scan == place
+        descriptions[mine] = _on_the_cpu(describe, _changed(canvases[mine], RESCANS[place]))
+    return Described(descriptions, told.writers, told.genuine)
+
+
+def _changed(canvases: npt.NDArray[np.uint8], change: Change) -> npt.NDArray[np.uint8]:
+    parts = torch.from_numpy(canvases).split(_AT_ONCE)
+    return torch.cat([(change(to_input(p))[:, 0] * 255).round().byte() for p in parts]).numpy()
+
+
+def _on_the_cpu(describe: Change, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """On all cores, wherever the network is trained."""
+    return in_batches(describe, canvases, torch.device("cpu"))
 
 
 def _find_words(canvases: npt.NDArray[np.uint8], seed: int) -> Words:

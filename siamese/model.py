@@ -104,21 +104,23 @@ class SignatureNet(nn.Module):
 
     def fit_strokes(
         self,
-        descriptions: npt.NDArray[np.float32],
-        writers: npt.NDArray[np.str_],
-        genuine: npt.NDArray[np.bool_],
+        told: telling.Described,
+        bent: npt.NDArray[np.float32],
+        rescanned: telling.Described,
     ) -> None:
         """Set the axes and the scale of hands from what :meth:`describe` tells of training ones.
 
         See :func:`siamese.telling.telling_axes` and :func:`siamese.telling.scale_of_hands`.
+
+        Parameters
+        ----------
+        bent : what bending changed in the descriptions of genuine ones.
+        rescanned : signatures as other scanners and pens would have them.
         """
-        axes, mean = telling.telling_axes(
-            descriptions, self.parts, writers, genuine, len(self.stroke_axes)
-        )
+        axes, mean = telling.telling_axes(told, bent, self.parts, len(self.stroke_axes))
         self.stroke_axes.copy_(torch.from_numpy(axes))
         self.stroke_mean.copy_(torch.from_numpy(mean))
-        along = descriptions @ axes.T
-        weights, usual = telling.scale_of_hands(descriptions, along, writers, genuine)
+        weights, usual = telling.scale_of_hands([told, rescanned], axes)
         self.scale_weights.copy_(torch.from_numpy(weights))
         self.scale_usual.fill_(usual)
 

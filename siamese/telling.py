@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,28 +17,38 @@ import scipy.linalg
 Floats = npt.NDArray[np.float32]
 
 _KEPT = 300  # principal axes among which those that tell are looked for
-_EVENLY = 0.25  # share of their variance in a writer that is added to all of these
+_EVENLY = 0.1  # share of their variance in a writer that is added to all of these
+_BENT = 0.2  # share of what counts as varying in a writer that is what bending changes
 _LOOKS = 60  # principal axes from which a hand's scale is foretold; half as many as writers at most
 _RIDGE = 0.02  # what is added to the variance along each
 
 
+@dataclass(frozen=True)
+class Described:
+    """Signatures that were described.
+
+    descriptions : (N, L). writers : (N,) whom each is or imitates. genuine : (N,).
+    """
+
+    descriptions: Floats
+    writers: npt.NDArray[np.str_]
+    genuine: npt.NDArray[np.bool_]
+
+
 def telling_axes(
-    descriptions: Floats,
-    parts: Sequence[int],
-    writers: npt.NDArray[np.str_],
-    genuine: npt.NDArray[np.bool_],
-    count: int,
+    told: Described, bent: Floats, parts: Sequence[int], count: int
 ) -> tuple[Floats, Floats]:
     """What tells writers from others and from their forgers, and varies little in a writer.
 
     Fisher's discriminant axes of each part of the descriptions: within is how a writer's genuine
-    signatures lie around their mean; between, how forgeries lie around the mean of whom they
-    imitate, and the means of writers around each other.
+    signatures lie around their mean, and what bending them a little changes, which writers are
+    too few to show; between, how forgeries lie around the mean of whom they imitate, and the means
+    of writers around each other.
 
     Parameters
     ----------
-    descriptions : (N, L). parts : their lengths, L in all. writers : (N,) whom each is or
-    imitates. genuine : (N,).
+    bent : (M, L) what bending some of the genuine ones changed in their descriptions.
+    parts : lengths of the parts of a description, L in all.
     count : of axes, shared evenly among the parts.
 
     Returns
@@ -46,34 +57,31 @@ def telling_axes(
     tell are zero.
     """
     each = count // len(parts)
-    axes = np.zeros((count, descriptions.shape[1]), np.float32)
+    axes = np.zeros((count, told.descriptions.shape[1]), np.float32)
     start = 0
     for place, length in enumerate(parts):
-        part = descriptions[:, start : start + length].astype(np.float64)
-        found = _discriminant(part - part.mean(0), writers, genuine)[:each]
-        axes[place * each :][: len(found), start : start + length] = found / math.sqrt(each)
+        of_part = slice(start, start + length)
+        part = told.descriptions[:, of_part].astype(np.float64)
+        found = _discriminant(part - part.mean(0), told, bent[:, of_part])[:each]
+        axes[place * each :][: len(found), of_part] = found / math.sqrt(each)
         start += length
-    return axes, axes @ descriptions.mean(0)
+    return axes, axes @ told.descriptions.mean(0)
 
 
-def scale_of_hands(
-    descriptions: Floats,
-    along: Floats,
-    writers: npt.NDArray[np.str_],
-    genuine: npt.NDArray[np.bool_],
-) -> tuple[Floats, float]:
+def scale_of_hands(sets: Sequence[Described], axes: Floats) -> tuple[Floats, float]:
     """From how a signature looks, how far off a forgery of it is told.
 
-    One hand varies more than another, and what is far for one is near for the other. Foretold,
-    by ridge regression on principal axes, is the logarithm of the distance half-way (by ratio)
-    between a genuine signature's mean distance to its writer's others and to the forgeries.
+    One hand varies more than another, and what is far for one is near for the other; and on
+    coarse pictures all lie nearer. Foretold, by ridge regression on principal axes, is the
+    logarithm of the distance half-way (by ratio) between a genuine signature's mean distance to
+    its writer's others and to the forgeries.
     Chosen in five folds of training and calibration writers; what it brings is the row
     ``one_scale`` of ``benchmarks/accuracy.py``.
 
     Parameters
     ----------
-    descriptions : (N, L). along : (N, K) the same along the axes that tell. writers : (N,)
-    whom each is or imitates. genuine : (N,).
+    sets : each as one scanner and pen for a writer; signatures are compared within one.
+    axes : (K, L) that tell.
 
     Returns
     -------
@@ -83,18 +91,11 @@ def scale_of_hands(
     from sklearn.decomposition import PCA  # noqa: PLC0415 - a second; only training needs them
     from sklearn.linear_model import Ridge  # noqa: PLC0415
 
-    midway = np.full(len(along), np.nan)
-    for writer in np.unique(writers):
-        mine = writers == writer
-        own, forged = along[mine & genuine], along[mine & ~genuine]
-        if len(own) < 2 or len(forged) == 0:
-            continue
-        to_own = np.linalg.norm(own[:, None] - own, axis=2).sum(1) / (len(own) - 1)
-        to_forged = np.linalg.norm(own[:, None] - forged, axis=2).mean(1)
-        with np.errstate(divide="ignore"):
-            midway[mine & genuine] = np.log(to_own * to_forged) / 2
+    midway = np.concatenate([_midway(one, axes) for one in sets])
+    descriptions = np.concatenate([one.descriptions for one in sets])
     told = np.isfinite(midway)
-    kept = min(_LOOKS, len(np.unique(writers[told])) // 2)
+    hands = np.unique(np.concatenate([one.writers for one in sets])[told])
+    kept = min(_LOOKS, len(hands) // 2)
     if kept == 0:
         return np.zeros(descriptions.shape[1], np.float32), 0.0
     looks = PCA(kept, whiten=True, random_state=0).fit(descriptions)
@@ -103,10 +104,24 @@ def scale_of_hands(
     return weights.astype(np.float32), float(weights @ descriptions[told].mean(0))
 
 
+def _midway(told: Described, axes: Floats) -> npt.NDArray[np.float64]:
+    """(N,) logarithm of the distance half-way from its writer's others to forgeries, or nan."""
+    along = told.descriptions @ axes.T
+    midway = np.full(len(along), np.nan)
+    for writer in np.unique(told.writers):
+        mine = told.writers == writer
+        own, forged = along[mine & told.genuine], along[mine & ~told.genuine]
+        if len(own) < 2 or len(forged) == 0:
+            continue
+        to_own = np.linalg.norm(own[:, None] - own, axis=2).sum(1) / (len(own) - 1)
+        to_forged = np.linalg.norm(own[:, None] - forged, axis=2).mean(1)
+        with np.errstate(divide="ignore"):
+            midway[mine & told.genuine] = np.log(to_own * to_forged) / 2
+    return midway
+
+
 def _discriminant(
-    centred: npt.NDArray[np.float64],
-    writers: npt.NDArray[np.str_],
-    genuine: npt.NDArray[np.bool_],
+    centred: npt.NDArray[np.float64], told: Described, bent: Floats
 ) -> npt.NDArray[np.float64]:
     """Axes (K, L) of centred descriptions (N, L), those that tell most first."""
     from sklearn.decomposition import PCA  # noqa: PLC0415 - a second; only training needs it
@@ -118,20 +133,26 @@ def _discriminant(
     principal = found.components_[found.explained_variance_ > 1e-9].T
     x = centred @ principal
     within, between, means = [], [], []
-    for writer in np.unique(writers):
-        own = x[(writers == writer) & genuine]
+    for writer in np.unique(told.writers):
+        mine = told.writers == writer
+        own = x[mine & told.genuine]
         if len(own) < 2:
             continue
         means.append(own.mean(0))
         within.append(own - means[-1])
-        between.append(x[(writers == writer) & ~genuine] - means[-1])
+        between.append(x[mine & ~told.genuine] - means[-1])
     if not means:
         return centred[:0]
     inner = _scatter(np.concatenate(within), sum(len(one) - 1 for one in within))
     forged = np.concatenate(between)
     outer = _scatter(forged, max(len(forged), 1))
     outer += _scatter(np.array(means) - np.mean(means, axis=0), max(len(means) - 1, 1))
-    # Writers are few: a quarter more is added to what varies in them, evenly along all axes.
+    moved = bent.astype(np.float64) @ principal
+    by_bending = _scatter(moved, max(len(moved), 1))
+    # Along which axes it lies is what counts; how much there is of it, its share says.
+    by_bending *= np.trace(inner) / max(np.trace(by_bending), 1e-12)
+    inner += _BENT * (by_bending - inner)
+    # Writers are few: a tenth more is added to what varies in them, evenly along all axes.
     inner += np.eye(len(inner)) * max(_EVENLY * np.trace(inner) / len(inner), 1e-9)
     values, vectors = scipy.linalg.eigh(outer, inner)
     return np.asarray((principal @ vectors[:, ::-1][:, values[::-1] > 1e-9]).T)

@@ -6,10 +6,14 @@ import numpy as np
 import torch
 
 from siamese import strokes, telling
+from siamese.augment import RESCANS, bend
 from siamese.config import NetworkSettings
 from siamese.edges import find_edges
 from siamese.model import SignatureNet, seen
 from siamese.strokes import PARTS
+from siamese.telling import Described
+
+UNBENT = np.zeros((0, strokes.LENGTH), np.float32)
 
 
 def ring(width: float = 3.0, slant: float = 0.0, shift: int = 0) -> torch.Tensor:
@@ -48,6 +52,19 @@ def test_the_cells_tell_where_it_stands() -> None:
     assert gap(ring(), ring(shift=25), cells) > 5 * gap(ring(), ring(shift=1), cells)
 
 
+def test_bending_and_rescanning_leave_a_signature_what_it_is() -> None:
+    pictures = torch.cat([ring(slant=slant) for slant in (-0.4, 0.0, 0.4)])
+    for again in (
+        bend(pictures, torch.Generator().manual_seed(2)),
+        *(r(pictures) for r in RESCANS),
+    ):
+        assert again.shape == pictures.shape
+        assert 0 <= again.min() <= again.max() <= 1
+        assert not torch.equal(again, pictures)
+        apart = torch.cdist(describe(again), describe(pictures))
+        assert apart.argmin(1).tolist() == [0, 1, 2]
+
+
 def test_an_empty_canvas_has_no_strokes() -> None:
     assert describe(torch.zeros(1, 1, 96, 192)).abs().sum() == 0
 
@@ -75,7 +92,8 @@ def hands(seed: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
 
 def test_axes_of_some_writers_tell_others_from_their_forgers() -> None:
     pictures, writers, genuine = hands(1)
-    axes, mean = telling.telling_axes(describe(pictures).numpy(), PARTS, writers, genuine, 16)
+    shown = Described(describe(pictures).numpy(), writers, genuine)
+    axes, mean = telling.telling_axes(shown, UNBENT, PARTS, 16)
     assert axes.shape == (16, strokes.LENGTH)
     assert mean.shape == (16,)
     pictures, writers, genuine = hands(2)
@@ -91,45 +109,72 @@ def test_axes_of_some_writers_tell_others_from_their_forgers() -> None:
     assert shares(told @ axes.T) > 1.5 * shares(told)
 
 
+def test_axes_pass_over_what_bending_changes() -> None:
+    pictures, writers, genuine = hands(1)
+    shown = Described(describe(pictures).numpy(), writers, genuine)
+    bent = bend(pictures[genuine], torch.Generator().manual_seed(1))
+    moved = describe(bent).numpy() - shown.descriptions[genuine]
+    length = {}
+    for name, known in (("not told", UNBENT), ("told", moved)):
+        axes, _ = telling.telling_axes(shown, known, PARTS, 16)
+        spread = (shown.descriptions - shown.descriptions.mean(0)) @ axes.T
+        length[name] = np.linalg.norm(moved @ axes.T) / np.linalg.norm(spread)
+    assert length["told"] < 0.8 * length["not told"]
+
+
 def test_what_so_few_signatures_cannot_tell_is_left_zero() -> None:
     pictures = torch.cat([ring(slant=slant) for slant in (0, 0.1, 0.3, 0.4)])
     told = describe(pictures).numpy()
     every = np.ones(4, bool)
-    few = telling.telling_axes(told, PARTS, np.array(["a", "a", "b", "b"]), every, 16)
+
+    def axes_of(descriptions: np.ndarray, writers: str) -> tuple[np.ndarray, np.ndarray]:
+        shown = Described(descriptions, np.array(list(writers)), every)
+        return telling.telling_axes(shown, UNBENT, PARTS, 16)
+
+    few = axes_of(told, "aabb")
     assert np.abs(few[0]).any(axis=1).sum() <= 6  # three a part: four pictures, less their mean
-    alike = telling.telling_axes(told[[0] * 4], PARTS, np.array(list("aabb")), every, 16)
+    alike = axes_of(told[[0] * 4], "aabb")
     assert not alike[0].any()
-    nobody = telling.telling_axes(told, PARTS, np.array(list("abcd")), every, 16)
+    nobody = axes_of(told, "abcd")
     assert not nobody[0].any()
     assert not nobody[1].any()
 
 
 def test_how_far_a_hand_reaches_is_foretold_from_its_look() -> None:
     # What a hand looks like is one number; how far its signatures and their forgeries lie
-    # apart grows with it.
+    # apart grows with it. Another scanner adds to the look, and halves all distances.
     rng = np.random.default_rng(3)
+    axes = np.zeros((8, strokes.LENGTH), np.float32)
+    axes[:, 100:108] = np.eye(8) * 1000
 
-    def of_writers(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def of_writers(count: int, coarse: bool) -> tuple[Described, np.ndarray]:
         look = rng.uniform(-1, 1, count).repeat(12)
         genuine = np.tile([True] * 6 + [False] * 6, count)
         told = rng.normal(0, 1e-3, (len(look), strokes.LENGTH)).astype(np.float32)
         told[:, :50] += look[:, None] / 50
+        told[:, 50:100] += coarse / 50
         along = rng.normal(0, 1, (len(look), 8)) + 3.0 * ~genuine[:, None]
-        return told, along * np.exp(look / 2)[:, None], np.arange(count).repeat(12), look
+        reach = look / 2 - np.log(2) * coarse
+        told[:, 100:108] = along * np.exp(reach)[:, None] / 1000
+        return Described(told, np.arange(count).repeat(12).astype(str), genuine), reach
 
-    told, along, writers, _ = of_writers(40)
-    genuine = np.tile([True] * 6 + [False] * 6, 40)
-    weights, usual = telling.scale_of_hands(told, along, writers.astype(str), genuine)
-    told, _, _, look = of_writers(40)
-    foretold = told @ weights - usual
-    assert np.abs(foretold - look / 2).max() < 0.2
+    (plain, _), (coarse, _) = of_writers(40, False), of_writers(40, True)
+    weights, usual = telling.scale_of_hands([plain, coarse], axes)
+    means = []
+    for scan in (False, True):
+        others, reach = of_writers(40, scan)
+        foretold = others.descriptions @ weights - usual
+        assert np.corrcoef(foretold, reach)[0, 1] > 0.9
+        means.append(foretold.mean() - reach.mean())
+    assert abs(means[1] - means[0]) < 0.2
 
 
 def test_no_hand_is_scaled_where_nobody_was_forged_or_signed_twice() -> None:
     pictures, writers, genuine = hands(1)
     told = describe(pictures).numpy()
     for some in (genuine, ~genuine, np.arange(len(told)) % 8 == 0):
-        found = telling.scale_of_hands(told[some], told[some], writers[some], genuine[some])
+        shown = Described(told[some], writers[some], genuine[some])
+        found = telling.scale_of_hands([shown], np.eye(strokes.LENGTH, dtype=np.float32))
         assert not found[0].any()
         assert found[1] == 0
 
@@ -138,7 +183,8 @@ def test_vectors_are_of_unit_length_and_as_long_as_is_said() -> None:
     pictures, writers, genuine = hands(1)
     settings = NetworkSettings(widths=(8, 12), strokes=16)
     network = SignatureNet(settings).eval()
-    network.fit_strokes(network.describe(pictures).numpy(), writers, genuine)
+    shown = Described(network.describe(pictures).numpy(), writers, genuine)
+    network.fit_strokes(shown, np.zeros((0, sum(network.parts)), np.float32), shown)
     vectors = network(pictures)
     assert vectors.shape == (64, settings.length) == (64, 128 + 16 + 1)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(64))
