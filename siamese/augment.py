@@ -8,7 +8,7 @@ hold of :func:`bend` (one hand) and of :data:`RESCANS` (other pens and scanners)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -132,15 +132,14 @@ def _thin(x: Tensor) -> Tensor:
     return -F.max_pool2d(-x, 3, 1, 1)
 
 
-#: As other scanners and pens would have a batch of canvases, each strongly, and all of it alike:
-#: crops of 70 pixels' width, half that loss, two levels, a pen two pixels thicker, and thinner.
-RESCANS: tuple[Callable[[Tensor], Tensor], ...] = (
-    partial(_coarse, times=6),
-    partial(_coarse, times=3),
-    _binary,
-    _thick,
-    _thin,
-)
+#: As other scanners and pens would have a batch of canvases, each strongly, and all of it alike.
+RESCANS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "72 pixels wide": partial(_coarse, times=6),
+    "144 pixels wide": partial(_coarse, times=3),
+    "black and white": _binary,
+    "thick pen": _thick,
+    "thin pen": _thin,
+}
 
 
 def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Generator) -> Tensor:

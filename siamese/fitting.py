@@ -49,7 +49,7 @@ def fit_strokes(
     some = canvases[rows]
     told = Described(_on_the_cpu(describe, some), writers[rows], genuine[rows])
     bending = partial(bend, generator=torch.Generator().manual_seed(seed))
-    bent = _on_the_cpu(describe, _changed(some[told.genuine], bending))
+    bent = _on_the_cpu(describe, changed(some[told.genuine], bending))
     moved = bent - told.descriptions[told.genuine]
     network.fit_strokes(told, moved, _rescanned(describe, some, told, seed))
 
@@ -59,15 +59,16 @@ def _rescanned(
 ) -> Described:
     """The same signatures, all of a writer as one other scanner or pen would have them."""
     names, writer = np.unique(told.writers, return_inverse=True)
-    scan = np.random.default_rng((seed, 5)).integers(0, len(RESCANS), len(names))[writer]
+    scan = np.random.default_rng((seed, 5)).choice(list(RESCANS), len(names))[writer]
     descriptions = np.empty_like(told.descriptions)
-    for place in np.unique(scan):
-        mine = scan == place
-        descriptions[mine] = _on_the_cpu(describe, _changed(canvases[mine], RESCANS[place]))
+    for name in np.unique(scan):
+        mine = scan == name
+        descriptions[mine] = _on_the_cpu(describe, changed(canvases[mine], RESCANS[name]))
     return Described(descriptions, told.writers, told.genuine)
 
 
-def _changed(canvases: npt.NDArray[np.uint8], change: Change) -> npt.NDArray[np.uint8]:
+def changed(canvases: npt.NDArray[np.uint8], change: Change) -> npt.NDArray[np.uint8]:
+    """Canvases (N, H, W), N > 0, after a change of (B, 1, H, W) in [0, 1]."""
     parts = torch.from_numpy(canvases).split(_AT_ONCE)
     return torch.cat([(change(to_input(p))[:, 0] * 255).round().byte() for p in parts]).numpy()
 
