@@ -53,7 +53,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
     ]
     if older:
         lines += [
-            "† measured on an earlier version of the code; the same command measures these rows again.",
+            "† measured on an earlier version of the code; the same command measures these again.",
             "",
         ]
     for source, title in names.items():
