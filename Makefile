@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/siamese demo
 
+# Three at a time on two cores: servers that tests wait for leave a fifth of two idle.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 # What needs neither a trained system nor a server: under a minute.
 test-fast: $(VENV)/installed-test
