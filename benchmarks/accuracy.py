@@ -43,7 +43,7 @@ from siamese.embedding import in_batches
 from siamese.evaluation import evaluate
 from siamese.files import code_version
 from siamese.loss import ContrastiveTerms, pair_loss
-from siamese.model import SignatureNet, build_network
+from siamese.model import SignatureNet, build_network, changed
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
@@ -286,7 +286,7 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
     tested = np.flatnonzero((data.images["split"] == "test").to_numpy())
     for name, rescan in RESCANS.items() if row.rescanned else ():
         others = vectors.copy()
-        others[tested] = embed(fitting.changed(canvases[tested], rescan))
+        others[tested] = embed(changed(canvases[tested], rescan))
         for source in SOURCES:
             again = trials("test", 1, PairSettings(), source, others)
             one = evaluate(again, calibrations[1], policy, SEED)

@@ -27,7 +27,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
     threads = torch.get_num_threads()
     rows = [row for row in results["rows"].values() if "figures" in row]
     steps = sorted({row["steps"] for row in rows})
-    older = [row for row in rows if _mark(row, results)]
+    older = [row for row in rows if row["code"] != results["code"]]
     lines = [
         "# Accuracy on writers never seen",
         "",
@@ -71,9 +71,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
             cells = [
                 _cell(row["figures"], f"{source} {which}", name) for which, name, _ in _COLUMNS
             ]
-            lines.append(
-                f"| {row['title']}{_mark(row, results)} | {' | '.join(cells)} | {row['minutes']} |"
-            )
+            lines.append(f"| {_title(row, results)} | {' | '.join(cells)} | {row['minutes']} |")
         lines.append("")
     lines += _rescanned(rows, names, results)
     lines += [
@@ -115,15 +113,14 @@ def _rescanned(
                     for name in ("eer_skilled", "eer_random", "far_skilled", "frr")
                 ]
                 pictures = which.partition(", ")[2] or "as they are"
-                title_and_mark = row["title"] + _mark(row, results)
-                lines.append(f"| {title_and_mark} | {pictures} | {' | '.join(cells)} |")
+                lines.append(f"| {_title(row, results)} | {pictures} | {' | '.join(cells)} |")
         lines.append("")
     return lines
 
 
-def _mark(row: dict[str, Any], results: dict[str, Any]) -> str:
-    """Of rows that were measured on other code than the rest."""
-    return "" if row["code"] == results["code"] else " †"
+def _title(row: dict[str, Any], results: dict[str, Any]) -> str:
+    """Marked where the row was measured on other code than the rest."""
+    return row["title"] + ("" if row["code"] == results["code"] else " †")
 
 
 def _cell(figures: dict[str, Any], which: str, name: str) -> str:
@@ -145,7 +142,7 @@ def _figure(results: dict[str, Any]) -> Figure:
             axes.plot([found["low"], found["high"]], [place + shift] * 2, color=colour)
             axes.plot(found["value"], place + shift, "o", color=colour,
                       label=source if place == 0 else None)  # fmt: skip
-    axes.set_yticks(range(len(rows)), [row["title"] + _mark(row, results) for row in rows])
+    axes.set_yticks(range(len(rows)), [_title(row, results) for row in rows])
     axes.invert_yaxis()
     axes.set(
         xlabel="EER_skilled with one reference, 95 % interval\n(† on earlier code)",

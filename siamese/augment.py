@@ -55,11 +55,11 @@ def invent_writers(
         align_corners=False,
     )
     knots = torch.rand(n, 2, 3, 5, generator=generator, device=canvases.device) * 2 - 1
-    bend = F.interpolate(0.1 * knots, (height, width), mode="bicubic", align_corners=True)
+    bent = grid + _smooth(0.1 * knots, height, width)
     still = torch.eye(2, 3, device=canvases.device).expand(n, 2, 3)
     unmoved = F.affine_grid(still, [n, 1, height, width], align_corners=False)
     chosen = (uniform(0, 1) < share)[:, None, None, None]
-    grid = torch.where(chosen, grid + bend.permute(0, 2, 3, 1), unmoved)
+    grid = torch.where(chosen, bent, unmoved)
     return F.grid_sample(canvases, grid[place], align_corners=False)
 
 
@@ -86,14 +86,7 @@ def augment(canvases: Tensor, generator: torch.Generator) -> Tensor:
 def bend(canvases: Tensor, generator: torch.Generator) -> Tensor:
     """Turn, stretch, slant and bend each a little: what its hand might have written as well.
 
-    Parameters
-    ----------
-    canvases : (B, 1, H, W) in [0, 1], ink bright on 0.
-    generator : of the canvases' device; the same seed gives the same result.
-
-    Returns
-    -------
-    Same shape and range.
+    Parameters and result as of :func:`augment`.
     """
     n, _, height, width = canvases.shape
 
@@ -110,8 +103,7 @@ def bend(canvases: Tensor, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(theta, list(canvases.shape), align_corners=False)
     knots = 0.025 * normal(2, 5, 9)
     knots[:, 1] *= width / height  # as many pixels down as along
-    moved = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
-    return F.grid_sample(canvases, grid + moved.permute(0, 2, 3, 1), align_corners=False)
+    return F.grid_sample(canvases, grid + _smooth(knots, height, width), align_corners=False)
 
 
 def _coarse(x: Tensor, times: int) -> Tensor:
@@ -144,6 +136,12 @@ RESCANS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(n, generator=generator, device=like.device) * (high - low) + low
+
+
+def _smooth(knots: Tensor, height: int, width: int) -> Tensor:
+    """Shifts (N, H, W, 2) to add to a grid, that bend smoothly from knot to knot (N, 2, …)."""
+    shifts = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
+    return shifts.permute(0, 2, 3, 1)
 
 
 def _affine_matrix(
@@ -186,7 +184,7 @@ def _affine(x: Tensor, generator: torch.Generator) -> Tensor:
 def _thickness(x: Tensor, generator: torch.Generator) -> Tensor:
     """Blend towards the dilated or the eroded image: a thicker or a thinner pen."""
     amount = _uniform(len(x), -0.6, 0.8, x, generator)[:, None, None, None]
-    thicker = F.max_pool2d(x, 3, 1, 1)
+    thicker = _thick(x)
     thinner = -F.max_pool2d(-x, (2, 2), 1, 1)[..., : x.shape[2], : x.shape[3]]
     return torch.where(amount > 0, torch.lerp(x, thicker, amount), torch.lerp(x, thinner, -amount))
 

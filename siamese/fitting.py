@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from siamese.augment import RESCANS, bend
 from siamese.edges import find_edges
 from siamese.embedding import in_batches
-from siamese.model import SignatureNet, to_input
+from siamese.model import Change, SignatureNet, changed, to_input
 from siamese.telling import Described
 from siamese.words import Words, learn_words, pieces
-
-Change = Callable[[Tensor], Tensor]
 
 _SAMPLE = 8000  # signatures that axes are found from
 _READ = 600  # signatures that words are found from
 _PIECES = 100  # of each
-_AT_ONCE = 64  # canvases that are changed together
 
 
 def fit_strokes(
@@ -65,12 +60,6 @@ def _rescanned(
         mine = scan == name
         descriptions[mine] = _on_the_cpu(describe, changed(canvases[mine], RESCANS[name]))
     return Described(descriptions, told.writers, told.genuine)
-
-
-def changed(canvases: npt.NDArray[np.uint8], change: Change) -> npt.NDArray[np.uint8]:
-    """Canvases (N, H, W), N > 0, after a change of (B, 1, H, W) in [0, 1]."""
-    parts = torch.from_numpy(canvases).split(_AT_ONCE)
-    return torch.cat([(change(to_input(p))[:, 0] * 255).round().byte() for p in parts]).numpy()
 
 
 def _on_the_cpu(describe: Change, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

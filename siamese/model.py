@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
@@ -21,6 +22,10 @@ from siamese import strokes, telling, words
 from siamese.config import NetworkSettings
 from siamese.edges import find_edges
 from siamese.errors import RunError
+
+Change = Callable[[Tensor], Tensor]
+
+_AT_ONCE = 64  # canvases that are changed together
 
 
 class Block(nn.Module):
@@ -209,6 +214,12 @@ def choose_device(wanted: str) -> torch.device:
 def seen(canvases: Tensor) -> Tensor:
     """Canvases as the network sees them, two thirds as high and wide: shapes need no more."""
     return F.interpolate(canvases, scale_factor=2 / 3, mode="bilinear", antialias=True)
+
+
+def changed(canvases: npt.NDArray[np.uint8], change: Change) -> npt.NDArray[np.uint8]:
+    """Canvases (N, H, W), N > 0, after a change of (B, 1, H, W) in [0, 1]."""
+    parts = torch.from_numpy(canvases).split(_AT_ONCE)
+    return torch.cat([(change(to_input(p))[:, 0] * 255).round().byte() for p in parts]).numpy()
 
 
 def to_input(canvases: Tensor) -> Tensor:

@@ -22,13 +22,12 @@ from siamese.embedding import in_batches
 from siamese.files import read_sealed, write_sealed
 from siamese.fitting import fit_strokes
 from siamese.loss import batch_contrastive
-from siamese.model import SignatureNet, build_network, choose_device, seen, to_input
+from siamese.model import SignatureNet, build_network, changed, choose_device, seen, to_input
 from siamese.pairwise import equal_errors
 from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
 _EMA_DECAY = 0.99
-_PART = 500  # canvases at a time
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def train(
     for epoch in history:
         on_epoch(epoch)
     beside = in_batches(run.averaged.beside, held_out.canvases, device)
-    canvases = _seen_by_network(training_set.canvases).to(device)
+    # Canvases as the network sees them, made once and not at every step.
+    canvases = torch.from_numpy(changed(training_set.canvases, seen)).to(device)
     writers = torch.from_numpy(writer_ids).to(device)
     genuine = torch.from_numpy(training_set.genuine.copy()).to(device)
 
@@ -165,12 +165,6 @@ def train(
     selected.load_state_dict(best)
     best_step = min(reversed(history), key=lambda e: e.selection).step
     return Trained(selected.eval(), history, best_step, str(device))
-
-
-def _seen_by_network(canvases: npt.NDArray[np.uint8]) -> Tensor:
-    """Canvases (N, H, W) as the network sees them, uint8: once, not every time."""
-    parts = torch.from_numpy(canvases).split(_PART)
-    return torch.cat([(seen(to_input(part))[:, 0] * 255).round().byte() for part in parts])
 
 
 class _Run:
