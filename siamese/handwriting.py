@@ -221,5 +221,5 @@ def scan(ink: Image.Image, rng: np.random.Generator) -> bytes:
     if rng.random() < 0.5:
         image.save(out, "JPEG", quality=int(rng.integers(55, 95)))
     else:
-        image.save(out, "PNG")
+        image.save(out, "PNG", compress_level=3)  # more effort makes grain no smaller
     return out.getvalue()

@@ -126,14 +126,13 @@ def _global_facts(canvas: npt.NDArray[np.uint8]) -> Floats:
 def _paper_facts(path: Path, settings: ImagingSettings) -> Floats:
     """Global facts of the file: paper's mean, noise and gradient, size, format."""
     data = path.read_bytes()
-    grey = reading.decode(data, settings).astype(np.float64)
-    threshold = imaging.otsu_threshold(grey.astype(np.uint8))
-    paper = np.where(grey > threshold, grey, np.nan)
+    grey = reading.decode(data, settings)
+    paper = grey > imaging.otsu_threshold(grey)
     with Image.open(io.BytesIO(data), formats=reading.FORMATS) as image:
         extension = float(image.format == "PNG")
     height, width = grey.shape
-    low, high = np.nanpercentile(paper, [5, 95])
-    noise = np.nanmean(np.abs(np.diff(paper, axis=1)))
-    return np.array(
-        [np.nanmean(paper), np.nanstd(paper), low, high, noise, width, height, extension]
-    )
+    values = grey[paper]
+    low, high = np.percentile(values, [5, 95])
+    steps = np.abs(np.diff(grey.astype(np.int16), axis=1))
+    noise = steps[paper[:, 1:] & paper[:, :-1]].mean()
+    return np.array([values.mean(), values.std(), low, high, noise, width, height, extension])

@@ -121,7 +121,12 @@ class ContentStore:
                 return read()
             except FileNotFoundError:  # merged with others since it was listed
                 continue
-        raise RunError(f"The store {self.place.path} changes faster than it can be read.")
+        folder = self.place.local
+        if folder is None:
+            raise RunError(f"The store {self.place.path} changes faster than it can be read.")
+        with FileLock(folder / ".merge.lock"):  # slower than those who merge: they wait, once
+            self._refresh()
+            return read()
 
     def _found(self, wanted: pa.Array, names: Sequence[str]) -> pa.Table:
         hashes = np.unique(_hashes(wanted))

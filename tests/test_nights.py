@@ -27,6 +27,7 @@ from siamese.sources import fetch_and_read
 
 ROOT = Path(__file__).parents[1]
 MODEL = "signature-verifier"
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass
@@ -87,12 +88,15 @@ class Nights:
 
     def end(self, run: str) -> str:
         """The type of its last state."""
-        for _ in range(360):
-            (now,) = self.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-            if now["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-                return str(now["state"]["type"])
+        for _ in range(1200):
+            if (now := self.state(run)) in ENDED:
+                return now
             time.sleep(0.5)
-        raise AssertionError(f"{run} is still {now['state']}\n{self.log(run)}")
+        raise AssertionError(f"{run} is still {now}\n{self.log(run)}")
+
+    def state(self, run: str) -> str:
+        (now,) = self.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return str(now["state"]["type"])
 
     def log(self, run: str) -> str:
         told = self.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
@@ -125,14 +129,15 @@ class Nights:
         with (self.folder / "signatures" / "manifest.csv").open("a") as table:
             table.writelines(rows)
 
-    def checkpoint(self) -> Path:
+    def checkpoint(self, run: str) -> Path:
         """That of the training which is under way, as soon as it is there."""
-        for _ in range(1200):
-            found = list(self.data.glob("stages/train/.*.partial/checkpoint.pt"))
-            if found:
-                return found[0]
-            time.sleep(0.05)
-        raise AssertionError("no training wrote a checkpoint")
+        while True:
+            for _ in range(20):
+                found = list(self.data.glob("stages/train/.*.partial/checkpoint.pt"))
+                if found:
+                    return found[0]
+                time.sleep(0.05)
+            assert self.state(run) not in ENDED, f"no checkpoint was written\n{self.log(run)}"
 
 
 _BLOCK = """
@@ -229,7 +234,7 @@ def test_a_fault_in_training_leaves_the_champion(nights: Nights) -> None:
     before = nights.champion(), nights.versions()
     nights.add_writers()
     run = nights.start()
-    checkpoint = nights.checkpoint()
+    checkpoint = nights.checkpoint(run)
     checkpoint.unlink()
     checkpoint.mkdir()  # the next one cannot be written
     assert nights.end(run) == "FAILED"
@@ -266,8 +271,7 @@ def test_the_team_was_told_of_each_night(nights: Nights) -> None:
 
 def test_a_killed_worker_goes_on_from_the_checkpoint(nights: Nights) -> None:
     nights.add_writers()
-    nights.start()
-    nights.checkpoint()
+    nights.checkpoint(nights.start())
     nights.kill()
     with nights.up():
         run = nights.start()  # not kept waiting by the dead one

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.parquet import in_parts, open_parquet, parquet_writer
+from siamese.places import Place
 from siamese.store import ContentStore, embedding_schema
 
 LENGTH = 4
@@ -76,6 +80,22 @@ def test_small_parts_are_merged_and_a_reader_of_before_still_finds_all(tmp_path:
         writer.put(rows(number * 3, 3))
     assert len(list(tmp_path.glob("part-*.parquet"))) < 20
     assert len(reader.get(rows(0, 210)["image_id"].tolist())) == 210
+
+
+def test_a_reader_slower_than_those_who_merge_has_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path).put(rows(0, 10))
+    read = Place.open
+
+    def merged_meanwhile(place: Place, name: str) -> pa.NativeFile:
+        with suppress(Timeout), FileLock(tmp_path / ".merge.lock", timeout=0):
+            (part,) = tmp_path.glob("part-*.parquet")
+            part.rename(tmp_path / f"part-{uuid.uuid4().hex}.parquet")
+        return read(place, name)
+
+    monkeypatch.setattr(Place, "open", merged_meanwhile)
+    assert len(store(tmp_path).get(rows(0, 10)["image_id"].tolist())) == 10
 
 
 _WRITER = """
