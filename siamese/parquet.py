@@ -41,7 +41,10 @@ def _sliced(table: pa.Table, most: int) -> Iterator[pa.Table]:
 def parquet_writer(handle: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
     """A writer of such a file."""
     # Vectors hardly get smaller, and are found sooner as they are.
-    codecs = {field.name: "zstd" for field in schema if not pa.types.is_nested(field.type)}
+    vectors = (pa.types.is_nested, pa.types.is_fixed_size_binary)
+    codecs = {
+        field.name: "zstd" for field in schema if not any(known(field.type) for known in vectors)
+    }
     # A dictionary of numbers, or of pictures, is all of them once more.
     words = [field.name for field in schema if pa.types.is_string(field.type)]
     categories = [field.name for field in schema if pa.types.is_dictionary(field.type)]
@@ -60,3 +63,35 @@ def parquet_bytes(table: pa.Table, row_group_size: int | None = None) -> bytes:
     with parquet_writer(out, table.schema) as writer:
         writer.write_table(table, row_group_size)
     return bytes(out.getvalue())
+
+
+def packed(table: pa.Table) -> pa.Table:
+    """Vectors of float32 as so many bytes each: Parquet reads lists a number at a time."""
+    for place, field in enumerate(table.schema):
+        if not pa.types.is_fixed_size_list(field.type):
+            continue
+        numbers = table.column(place).combine_chunks().flatten().to_numpy().astype("<f4")
+        kind = pa.binary(4 * field.type.list_size)
+        held = pa.Array.from_buffers(kind, len(table), [None, pa.py_buffer(numbers)])
+        table = table.set_column(place, field.with_type(kind), held)
+    return table
+
+
+def unpacked(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table in a schema, its vectors as lists again, not copied; those that were lists too."""
+    for place, (field, now) in enumerate(zip(schema, table.schema, strict=True)):
+        if not pa.types.is_fixed_size_binary(now.type):
+            continue
+        size = field.type.list_size
+        lists = [
+            pa.FixedSizeListArray.from_arrays(
+                pa.Array.from_buffers(
+                    pa.float32(), len(part) * size, [None, part.buffers()[1]],
+                    offset=part.offset * size,
+                ),
+                size,
+            )
+            for part in table.column(place).chunks
+        ]  # fmt: skip
+        table = table.set_column(place, field, pa.chunked_array(lists, field.type))
+    return table.cast(schema)

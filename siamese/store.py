@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from siamese.errors import RunError
 from siamese.files import replace_file
-from siamese.parquet import open_parquet, parquet_bytes, parquet_writer
+from siamese.parquet import open_parquet, packed, parquet_bytes, parquet_writer, unpacked
 from siamese.places import Place
 
 _GROUP = 256  # rows that are read together
@@ -83,7 +83,7 @@ class ContentStore:
         if rows.empty:
             return
         table = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
-        self.place.write(_new_name(), parquet_bytes(table, _GROUP))
+        self.place.write(_new_name(), parquet_bytes(packed(table), _GROUP))
         self._merge()
 
     def remove(self, which: Callable[[pa.Table], pa.ChunkedArray]) -> int:
@@ -162,7 +162,7 @@ class ContentStore:
         """Some columns of a part."""
         schema = self._schema_of(columns)
         table = self._attempt(name, lambda part: part.read(list(columns)).select(columns))
-        return schema.empty_table() if table is None else table.cast(schema)
+        return schema.empty_table() if table is None else unpacked(table, schema)
 
     def _pick(
         self,
@@ -183,7 +183,7 @@ class ContentStore:
             for turn in np.unique(turns):
                 mine = chosen[turns == turn]
                 table = part.read_row_groups(mine.tolist(), list(columns)).select(columns)
-                found.append(table.cast(schema).filter(pa.array(hits[np.isin(groups, mine)])))
+                found.append(unpacked(table, schema).filter(pa.array(hits[np.isin(groups, mine)])))
             return pa.concat_tables(found)
 
         table = self._attempt(name, read)
@@ -224,10 +224,11 @@ class ContentStore:
                 return
             with (
                 replace_file(folder / _new_name()) as handle,
-                parquet_writer(handle, self.schema) as writer,
+                parquet_writer(handle, packed(self.schema.empty_table()).schema) as writer,
             ):
                 for name in small:
-                    writer.write_table(self._read(name, self.schema.names), row_group_size=_GROUP)
+                    rows = packed(self._read(name, self.schema.names))
+                    writer.write_table(rows, row_group_size=_GROUP)
             # The rows are there twice until these are gone, which readers bear.
             for name in small:
                 self.place.remove(name)

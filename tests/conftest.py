@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, sync_playwright
-from programs import System, prefect_serving, siamese
+from programs import SIAMESE, System, prefect_serving, siamese
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-#: A program, not a module.
-collect_ignore = ["run_flows.py"]
+#: Programs, not modules.
+collect_ignore = ["run_flows.py", "standby.py"]
 
 #: Files whose tests share the demo's folder; with `-n 2` they are one process's, in order.
 _OF_THE_SYSTEM = ("test_browser", "test_bulk", "test_claims", "test_commands", "test_system")
@@ -111,7 +111,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
         folder = Path(kept)
         return System(folder, folder / "prefect", (folder / "demo.log").read_text(), 0)
     folder = tmp_path_factory.mktemp("system")
-    done = siamese("demo", home=folder / "prefect", cwd=folder, timeout=1500)
+    home = folder / "prefect"
+    done = siamese("demo", home=home, cwd=folder, timeout=1500, program=SIAMESE)
     return System(folder, folder / "prefect", done.stdout, done.returncode)
 
 

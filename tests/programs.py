@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from standby import standing_by
 
 SIAMESE = str(Path(sys.executable).with_name("siamese"))
 
@@ -41,11 +42,12 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def siamese(
-    *arguments: str | Path, home: Path, cwd: Path, timeout: float = 600, **more: str
-) -> subprocess.CompletedProcess[str]:
+    *arguments: str | Path, home: Path, cwd: Path, timeout: float = 600,
+    program: str | Path | None = None, **more: str,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Run ``siamese`` to its end; output of both streams in ``stdout``."""
     return subprocess.run(
-        [SIAMESE, *map(str, arguments)],
+        [program or standing_by(), *map(str, arguments)],
         env=environment(home, **more),
         cwd=cwd,
         text=True,

@@ -23,6 +23,7 @@ import pytest
 import torch
 from example_verifier import trials
 from programs import environment, free_port, prefect_serving
+from standby import standing_by
 from test_training import NETWORK, TRAINING, signatures
 
 from siamese import training
@@ -100,8 +101,9 @@ class Sandbox:
     env: dict[str, str]
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        env = {**self.env, "PATH": f"{standing_by().parent}:{self.env['PATH']}"}
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line], cwd=self.folder, env=self.env, text=True,
+            ["bash", "-euo", "pipefail", "-c", line], cwd=self.folder, env=env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400, check=False,
         )  # fmt: skip
 

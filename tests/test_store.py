@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.parquet import in_parts, open_parquet, parquet_writer
+from siamese.parquet import in_parts, open_parquet, parquet_bytes, parquet_writer
 from siamese.places import Place
 from siamese.store import ContentStore, embedding_schema
 
@@ -125,6 +125,23 @@ def test_writers_that_meet_lose_nothing(tmp_path: Path) -> None:
     found = store(tmp_path).get(ids)
     assert len(found) == 400
     np.testing.assert_array_equal(np.stack(found.loc[ids, "embedding"])[:, 0], np.arange(400))
+
+
+def test_parts_with_vectors_as_lists_are_read_and_merged(tmp_path: Path) -> None:
+    made, known = store(tmp_path), rows(0, 200)
+    ids = known["image_id"].tolist()
+    for start in range(0, 128, 2):  # as versions before 2026-11-27 wrote them
+        table = pa.Table.from_pandas(known[start : start + 2], made.schema, preserve_index=False)
+        (tmp_path / f"part-{start}.parquet").write_bytes(parquet_bytes(table))
+    made.put(known[128:164])
+    assert made.get(ids)["embedding"].map(len).eq(LENGTH).all()
+    (merged,) = tmp_path.glob("part-*.parquet")  # the last one put brought it about
+    assert open_parquet(merged).schema_arrow.field("embedding").type == pa.binary(4 * LENGTH)
+    made.put(known[164:])
+    found = store(tmp_path).get(ids[::3])
+    np.testing.assert_array_equal(
+        np.stack(found.loc[ids[::3], "embedding"]), np.stack(known["embedding"])[::3]
+    )
 
 
 def test_a_damaged_part_is_set_aside(tmp_path: Path) -> None:
