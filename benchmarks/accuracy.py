@@ -129,6 +129,12 @@ def _one_scale(data: Data, canvases: Canvases, steps: int) -> Embed:
         return ours(data, canvases, steps)
 
 
+def _no_cohort(data: Data, canvases: Canvases, steps: int) -> Embed:
+    nobody = np.zeros((0, NetworkSettings().strokes + 1), np.float32), np.array([], str)
+    with mock.patch.object(telling, "cohort_of", lambda *_: nobody):
+        return ours(data, canvases, steps)
+
+
 def _no_words(data: Data, canvases: Canvases, steps: int) -> Embed:
     """As many axes, of how strokes run alone."""
     found = words.no_words()
@@ -238,6 +244,7 @@ ROWS: Mapping[str, Row] = {
                       _without(network=NetworkSettings(strokes=0))),
     "no_words": Row("(d) ours, without the pieces that strokes are of", _no_words),
     "one_scale": Row("(d) ours, one scale for all hands", _one_scale),
+    "no_cohort": Row("(d) ours, no cohort to hold hands against", _no_cohort, rescanned=True),
     "one_scanner": Row("(d) ours, strokes as written and scanned, not bent or scanned otherwise",
                        _one_scanner, rescanned=True),
     "axes_alone": Row("(d) how strokes run alone, no network", _axes_alone),

@@ -55,7 +55,8 @@ class SignatureNet(nn.Module):
     The shape: a residual network pooled into a grid of 3 × 12 cells, so that what is where
     stays. The strokes: how they run (:mod:`siamese.strokes`) and of what pieces they are
     (:mod:`siamese.words`), along the axes that tell writers from their forgers. Vectors of hands
-    that vary much lie closer: one threshold then fits all.
+    that vary much lie closer, and those of hands like which there are many lie farther apart: one
+    threshold then fits all.
 
     Input: ``(B, 1, H, W)`` in [0, 1], ink bright. Output: ``(B, length)``, unit length.
     """
@@ -69,6 +70,14 @@ class SignatureNet(nn.Module):
     # is then not lost, which tells too.
     shared = 4.0
     most_scaled = 0.7  # of the logarithm of a hand's scale: twice as far, or half
+    # Who signs like many others is held against them by chance more often: of the logarithm of
+    # the distance to the nearest hands of a cohort, this share is taken to the scale. What
+    # cohorts do for scores of voices (T-norm: Auckenthaler et al., Digital Signal Processing 10,
+    # 2000), done for vectors. Share and number chosen in five folds of training and calibration
+    # writers; what it brings is the row ``no_cohort`` of ``benchmarks/accuracy.py``.
+    crowded = 0.3
+    nearest = 5
+    most_known = 512  # in the cohort
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -89,6 +98,10 @@ class SignatureNet(nn.Module):
         self.scale_usual: Tensor
         self.register_buffer("scale_weights", torch.zeros(sum(self.parts)))
         self.register_buffer("scale_usual", torch.zeros(()))
+        self.cohort: Tensor
+        self.cohort_usual: Tensor
+        self.register_buffer("cohort", torch.zeros(self.most_known, settings.strokes + 1))
+        self.register_buffer("cohort_usual", torch.tensor(math.log(2) / 2))  # from nobody
 
     @property
     def vocabulary(self) -> words.Words:
@@ -113,9 +126,10 @@ class SignatureNet(nn.Module):
         bent: npt.NDArray[np.float32],
         rescanned: telling.Described,
     ) -> None:
-        """Set the axes and the scale of hands from what :meth:`describe` tells of training ones.
+        """Set axes, scale of hands and cohort from what :meth:`describe` tells of training ones.
 
-        See :func:`siamese.telling.telling_axes` and :func:`siamese.telling.scale_of_hands`.
+        See :func:`siamese.telling.telling_axes`, :func:`siamese.telling.scale_of_hands` and
+        :func:`siamese.telling.cohort_of`.
 
         Parameters
         ----------
@@ -128,6 +142,19 @@ class SignatureNet(nn.Module):
         weights, usual = telling.scale_of_hands([told, rescanned], axes)
         self.scale_weights.copy_(torch.from_numpy(weights))
         self.scale_usual.fill_(usual)
+        self._know_cohort(told, rescanned)
+
+    def _know_cohort(self, told: telling.Described, rescanned: telling.Described) -> None:
+        device = self.stroke_axes.device
+        scans = [torch.from_numpy(one.descriptions).to(device) for one in (told, rescanned)]
+        alone = [self._alone(descriptions) for descriptions in scans]
+        vectors = np.stack([one.cpu().numpy() for one in alone])
+        means, whose = telling.cohort_of(vectors, told, self.most_known)
+        self.cohort[: len(means)] = torch.from_numpy(means).to(device)
+        own = np.zeros((len(told.writers), self.most_known), bool)
+        own[:, : len(whose)] = told.writers[:, None] == whose
+        far = self._to_cohort(alone[0], torch.from_numpy(own).to(device)).log()
+        self.cohort_usual.copy_(far[torch.from_numpy(told.genuine).to(device)].mean())
 
     def forward(self, canvases: Tensor) -> Tensor:
         return self.joined(self.shape(seen(canvases)), self.beside(canvases))
@@ -149,11 +176,29 @@ class SignatureNet(nn.Module):
             return canvases.new_zeros(len(canvases), 0)
         with torch.autocast(canvases.device.type, enabled=False):
             described = self.describe(canvases)
-            run = described @ self.stroke_axes.T - self.stroke_mean
-            scale = described @ self.scale_weights - self.scale_usual
-            scale = scale.clamp(-self.most_scaled, self.most_scaled).exp()
-            # The more there is of what all share, the closer the unit vectors lie.
-            return torch.cat([self.stroke_weight * run, self.shared * scale[:, None]], 1)
+            far = self._to_cohort(self._alone(described)).log() - self.cohort_usual
+            return self._scaled(described, self.crowded * far)
+
+    def _scaled(self, described: Tensor, more: Tensor | float = 0.0) -> Tensor:
+        """Strokes along the axes, and beside them what all share, (B, strokes + 1)."""
+        run = described @ self.stroke_axes.T - self.stroke_mean
+        scale = described @ self.scale_weights - self.scale_usual
+        scale = (scale.clamp(-self.most_scaled, self.most_scaled) + more).exp()
+        # The more there is of what all share, the closer the unit vectors lie.
+        return torch.cat([self.stroke_weight * run, self.shared * scale[:, None]], 1)
+
+    def _alone(self, described: Tensor) -> Tensor:
+        """Vectors of strokes alone, of unit length, as the cohort's are."""
+        return F.normalize(self._scaled(described), dim=1)
+
+    def _to_cohort(self, alone: Tensor, own: Tensor | None = None) -> Tensor:
+        """Mean distance to the nearest of the cohort, (B,), but to those of one's own (B, C).
+
+        Where there are too few, nobody is farther away than √2.
+        """
+        like = alone @ self.cohort.T
+        like = like if own is None else like.masked_fill(own, 0.0)
+        return (2 - 2 * like.topk(self.nearest).values).clamp(min=1e-6).sqrt().mean(1)
 
     @staticmethod
     def joined(shape: Tensor, beside: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What tells writers from others and from their forgers, and from how far off.
 
-Found on training writers, from descriptions of their signatures: discriminant axes, and how
-much a hand varies by how it looks.
+Found on training writers, from descriptions of their signatures: discriminant axes, how much a
+hand varies by how it looks, and whom to hold others against.
 """
 
 from __future__ import annotations
@@ -102,6 +102,27 @@ def scale_of_hands(sets: Sequence[Described], axes: Floats) -> tuple[Floats, flo
     fit = Ridge(_RIDGE * told.sum()).fit(looks.transform(descriptions[told]), midway[told])
     weights = (fit.coef_ / np.sqrt(looks.explained_variance_)) @ looks.components_
     return weights.astype(np.float32), float(weights @ descriptions[told].mean(0))
+
+
+def cohort_of(vectors: Floats, told: Described, most: int) -> tuple[Floats, npt.NDArray[np.str_]]:
+    """Writers to hold others against: the mean of each one's genuine vectors, of unit length.
+
+    Parameters
+    ----------
+    vectors : (S, N, K), of unit length, of the same signatures by S scanners and pens, so that a
+        coarse picture has coarse ones to be like. told : whose they are.
+    most : means; of more writers, so many are taken evenly.
+
+    Returns
+    -------
+    means (C, K), and whose they are (C,).
+    """
+    hands = np.unique(told.writers[told.genuine])
+    if len(hands) > (each := most // len(vectors)):
+        hands = hands[np.linspace(0, len(hands) - 1, each).astype(int)]
+    mine = [(told.writers == hand) & told.genuine for hand in hands]
+    means = np.array([scan[rows].mean(0) for scan in vectors for rows in mine])
+    return means / np.linalg.norm(means, axis=1, keepdims=True), np.tile(hands, len(vectors))
 
 
 def _midway(told: Described, axes: Floats) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from siamese import strokes, telling
@@ -175,6 +176,42 @@ def test_no_hand_is_scaled_where_nobody_was_forged_or_signed_twice() -> None:
         found = telling.scale_of_hands([shown], np.eye(strokes.LENGTH, dtype=np.float32))
         assert not found[0].any()
         assert found[1] == 0
+
+
+def test_hands_like_which_there_are_many_lie_farther_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, writers, genuine = hands(1)
+    network = SignatureNet(NetworkSettings(widths=(8, 12), strokes=16)).eval()
+    shown = Described(network.describe(pictures).numpy(), writers, genuine)
+    network.fit_strokes(shown, np.zeros((0, sum(network.parts)), np.float32), shown)
+    others = hands(2)[0]
+    held = network.beside(others)
+    monkeypatch.setattr(network, "crowded", 0.0)
+    plain = network.beside(others)
+    known = torch.nn.functional.normalize(
+        network.beside(pictures[torch.from_numpy(genuine)]), dim=1
+    )
+    to_each = torch.cdist(
+        torch.nn.functional.normalize(plain, dim=1), known.unflatten(0, (8, 4)).mean(1)
+    )
+    far = to_each.topk(3, largest=False).values.mean(1)
+    # The last number is what all vectors share: the less of it, the farther apart they lie.
+    shared = held[:, -1] / plain[:, -1]
+    assert torch.equal(held[:, :-1], plain[:, :-1])
+    assert shared.min() < 1 < shared.max()
+    assert np.corrcoef(far.log(), shared.log())[0, 1] > 0.95
+
+
+def test_who_is_known_is_no_more_than_fit_and_from_every_scanner() -> None:
+    rng = np.random.default_rng(1)
+    writers, genuine = np.repeat(list("abcdef"), 4), np.tile([True, True, True, False], 6)
+    vectors = rng.normal(size=(2, 24, 3)).astype(np.float32)
+    told = Described(vectors[0], writers, genuine)
+    means, whose = telling.cohort_of(vectors, told, 100)
+    assert whose.tolist() == list("abcdef") * 2
+    first = vectors[1, :3].mean(0)
+    np.testing.assert_allclose(means[6], first / np.linalg.norm(first), rtol=1e-5)
+    means, whose = telling.cohort_of(vectors, told, 4)
+    assert whose.tolist() == ["a", "f"] * 2
 
 
 def test_vectors_are_of_unit_length_and_as_long_as_is_said() -> None:
