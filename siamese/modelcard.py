@@ -54,7 +54,7 @@ def render(
             f"{parameters:,} learnt parameters see its shape; how its strokes run, and of what "
             "pieces they are, is counted and taken along axes that tell training writers from "
             "their forgers; and vectors of hands that vary much, as their strokes foretell, are "
-            "drawn together. "
+            "drawn together, and those of hands like which there are many in training apart. "
             "Two are compared by Euclidean distance, which is calibrated into a likelihood ratio "
             "and decided on by two thresholds.",
             "",
