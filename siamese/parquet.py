@@ -78,11 +78,19 @@ def packed(table: pa.Table) -> pa.Table:
 
 
 def unpacked(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table in a schema, its vectors as lists again, not copied; those that were lists too."""
+    """A table in a schema, its vectors as lists again, not copied; those that were lists too.
+
+    Raises
+    ------
+    pyarrow.ArrowException : it has columns of other kinds, or vectors of another length.
+    """
     for place, (field, now) in enumerate(zip(schema, table.schema, strict=True)):
-        if not pa.types.is_fixed_size_binary(now.type):
+        both = pa.types.is_fixed_size_list(field.type), pa.types.is_fixed_size_binary(now.type)
+        if not all(both):
             continue
         size = field.type.list_size
+        if now.type.byte_width != 4 * size:
+            raise pa.ArrowInvalid(f"{now.type.byte_width} bytes are not {size} numbers")
         lists = [
             pa.FixedSizeListArray.from_arrays(
                 pa.Array.from_buffers(

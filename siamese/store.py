@@ -161,8 +161,12 @@ class ContentStore:
     def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
         """Some columns of a part."""
         schema = self._schema_of(columns)
-        table = self._attempt(name, lambda part: part.read(list(columns)).select(columns))
-        return schema.empty_table() if table is None else unpacked(table, schema)
+
+        def read(part: pq.ParquetFile) -> pa.Table:
+            return unpacked(part.read(list(columns)).select(columns), schema)
+
+        table = self._attempt(name, read)
+        return schema.empty_table() if table is None else table
 
     def _pick(
         self,

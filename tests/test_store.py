@@ -154,6 +154,19 @@ def test_a_damaged_part_is_set_aside(tmp_path: Path) -> None:
     assert len(store(tmp_path).get(rows(0, 10)["image_id"].tolist())) == 10
 
 
+@pytest.mark.parametrize("kind", [pa.binary(4), pa.binary(8 * LENGTH), pa.int64()])
+def test_a_part_with_vectors_of_another_kind_is_set_aside(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    ids = rows(0, 1)["image_id"].tolist()
+    value = 1 if kind == pa.int64() else b"x" * kind.byte_width
+    table = pa.table({"image_id": ids, "embedding": pa.array([value], kind)})
+    (tmp_path / "part-0.parquet").write_bytes(parquet_bytes(table))
+    assert store(tmp_path).get(ids).empty
+    assert store(tmp_path).columns("embedding").empty
+    assert [path.suffix for path in tmp_path.glob("part-*")] == [".damaged"]
+
+
 def test_a_long_table_is_read_in_parts_and_one_of_them_is_in_memory(tmp_path: Path) -> None:
     schema = pa.schema([("number", pa.int64()), ("picture", pa.binary())])
     rng, path = np.random.default_rng(1), tmp_path / "pictures.parquet"
