@@ -147,7 +147,7 @@ class SignatureNet(nn.Module):
     def _know_cohort(self, told: telling.Described, rescanned: telling.Described) -> None:
         device = self.stroke_axes.device
         scans = [torch.from_numpy(one.descriptions).to(device) for one in (told, rescanned)]
-        alone = [self._alone(descriptions) for descriptions in scans]
+        alone = [F.normalize(self._sharing(*self._along(one)), dim=1) for one in scans]
         vectors = np.stack([one.cpu().numpy() for one in alone])
         means, whose = telling.cohort_of(vectors, told, self.most_known)
         self.cohort[: len(means)] = torch.from_numpy(means).to(device)
@@ -175,26 +175,26 @@ class SignatureNet(nn.Module):
         if len(self.stroke_axes) == 0:
             return canvases.new_zeros(len(canvases), 0)
         with torch.autocast(canvases.device.type, enabled=False):
-            described = self.describe(canvases)
-            far = self._to_cohort(self._alone(described)).log() - self.cohort_usual
-            return self._scaled(described, self.crowded * far)
+            run, scale = self._along(self.describe(canvases))
+            far = self._to_cohort(F.normalize(self._sharing(run, scale), dim=1))
+            return self._sharing(run, scale + self.crowded * (far.log() - self.cohort_usual))
 
-    def _scaled(self, described: Tensor, more: Tensor | float = 0.0) -> Tensor:
-        """Strokes along the axes, and beside them what all share, (B, strokes + 1)."""
-        run = described @ self.stroke_axes.T - self.stroke_mean
+    def _along(self, described: Tensor) -> tuple[Tensor, Tensor]:
+        """Strokes along the axes, (B, strokes), and the logarithm of the hand's scale, (B,)."""
         scale = described @ self.scale_weights - self.scale_usual
-        scale = (scale.clamp(-self.most_scaled, self.most_scaled) + more).exp()
-        # The more there is of what all share, the closer the unit vectors lie.
-        return torch.cat([self.stroke_weight * run, self.shared * scale[:, None]], 1)
+        run = described @ self.stroke_axes.T - self.stroke_mean
+        return run, scale.clamp(-self.most_scaled, self.most_scaled)
 
-    def _alone(self, described: Tensor) -> Tensor:
-        """Vectors of strokes alone, of unit length, as the cohort's are."""
-        return F.normalize(self._scaled(described), dim=1)
+    def _sharing(self, run: Tensor, scale: Tensor) -> Tensor:
+        """Strokes, and beside them what all share, (B, strokes + 1)."""
+        # The more there is of what all share, the closer the unit vectors lie.
+        return torch.cat([self.stroke_weight * run, self.shared * scale.exp()[:, None]], 1)
 
     def _to_cohort(self, alone: Tensor, own: Tensor | None = None) -> Tensor:
         """Mean distance to the nearest of the cohort, (B,), but to those of one's own (B, C).
 
-        Where there are too few, nobody is farther away than √2.
+        Takes vectors of strokes alone, of unit length, as the cohort's are. Where there are too
+        few, nobody is farther away than √2.
         """
         like = alone @ self.cohort.T
         like = like if own is None else like.masked_fill(own, 0.0)

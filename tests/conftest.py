@@ -120,7 +120,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
     folder = tmp_path_factory.mktemp("system")
     home = folder / "prefect"
     done = siamese("demo", home=home, cwd=folder, timeout=1500, program=SIAMESE)
-    return System(folder, folder / "prefect", done.stdout, done.returncode)
+    return System(folder, home, done.stdout, done.returncode)
 
 
 @pytest.fixture(scope="session")
