@@ -10,6 +10,8 @@ import torch
 from matplotlib.figure import Figure
 
 _COLUMNS = (
+    ("calibration", "eer_skilled", "EER_skilled, calibration writers"),
+    ("calibration", "eer_random", "EER_random, calibration writers"),
     ("1", "eer_skilled", "EER_skilled, 1 ref."),
     ("1", "eer_random", "EER_random, 1 ref."),
     ("5", "eer_skilled", "EER_skilled, 5 ref."),
