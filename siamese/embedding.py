@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from siamese.memory import hold_memory
 from siamese.model import SignatureNet, to_input
 
 _BATCH = 8  # canvases; what a core works on stays in its cache, and little of a last one is padding
@@ -49,6 +50,7 @@ def in_batches(
             some: npt.NDArray[np.float32] = told(inputs)[: len(part)].float().cpu().numpy()
         return some
 
+    hold_memory()
     starts = range(0, max(len(canvases), 1), batch)  # of none, too, the shape is told
     made = on_all_cores(done, starts) if device.type == "cpu" else map(done, starts)
     return np.concatenate(list(made))

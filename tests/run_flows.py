@@ -7,6 +7,7 @@ that has ended its exit status. What the processes say goes to ``DATA/../log``.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -55,6 +56,7 @@ def run(flow: str, arguments: list[str], overrides: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    gc.freeze()  # what is imported is never garbage: no flow looks through it again
     for line in sys.stdin:
         child = os.fork()  # before anything has started a thread
         if child == 0:

@@ -9,6 +9,7 @@ that one's status, and takes it along when it is killed.
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -111,8 +112,11 @@ if __name__ == "__main__":
         sys.exit(run(sys.argv[2], sys.argv[3:]))
     del sys.path[0]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as siamese does; it would start a thread
+    gc.disable()
     for module in OF_OTHERS:
         importlib.import_module(module)
+    gc.freeze()  # what is imported is never garbage: no command looks through it again
+    gc.enable()
     serve(sys.argv[2])
     from flows.cli import main
 

@@ -84,10 +84,10 @@ def test_demo_registers_a_champion_with_everything_in_its_run(system: System) ->
     assert "EER, skilled forgeries" in version.description
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["training.steps"] == "80"
+    assert run.data.params["training.steps"] == "40"
     assert run.inputs.dataset_inputs[0].dataset.digest == system.output_of("split").name
     assert [m.step for m in client.get_metric_history(run.info.run_id, "eer_skilled")] == list(
-        range(20, 81, 20)
+        range(10, 41, 10)
     )
     for name in ("eer_skilled", "eer_random", "frr", "far_skilled", "auc_mixed", "cllr"):
         for suffix in ("", "_low", "_high"):
