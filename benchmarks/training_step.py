@@ -1,11 +1,12 @@
 """A training step in mixed precision and in float32, and against pairs-twice-through, in one run.
 
-    python benchmarks/training_step.py [--rounds 5] [--steps 3]
+    python benchmarks/training_step.py [--rounds 5] [--steps 3] [--hand-back]
 
 Pairs-twice-through is the notebook's step on the same network, augmentation and precision: 40
 pairs, their left pictures through the network and then their right ones. Prints images and pairs
 a second of each, ratios, and the machine. All take turns, so that a noisy machine slows all; the
-ratios are of medians.
+ratios are of medians. With --hand-back freed memory goes back to the system between steps, as it
+does where siamese.memory.hold_memory is not called.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from siamese.augment import augment
 from siamese.config import NetworkSettings
 from siamese.loss import batch_contrastive, pair_loss
+from siamese.memory import hold_memory
 from siamese.model import SignatureNet, build_network, choose_device, to_input
 from siamese.training import autocast
 
@@ -71,7 +73,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="of each way in a round")
+    parser.add_argument("--hand-back", action="store_true", help="hand freed memory back")
     arguments = parser.parse_args()
+    if not arguments.hand_back:
+        hold_memory()
     device = choose_device("auto")
     network = build_network(NetworkSettings(), seed=1).to(device).train()
     optimiser = torch.optim.AdamW(network.parameters())

@@ -1,0 +1,44 @@
+"""What is freed is held for the next batch, and given back when asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_BATCHES = """
+import sys
+from resource import RUSAGE_SELF, getrusage
+
+from siamese.memory import give_back_memory, hold_memory
+
+if sys.argv[1] == "held":
+    hold_memory()
+size = 64_000_000
+b"x" * size
+before = getrusage(RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    b"x" * size
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+pages = lambda: int(open("/proc/self/statm").read().split()[1])
+before = pages()
+give_back_memory()
+print(before - pages())
+"""
+
+
+def _faults_and_given_back(how: str) -> tuple[int, int]:
+    command = [sys.executable, "-c", _BATCHES, how]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    faults, given_back = done.stdout.split()
+    return int(faults), int(given_back)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone takes these options")
+def test_the_next_batch_gets_what_the_last_one_freed_and_the_system_gets_it_in_the_end() -> None:
+    faults, given_back = _faults_and_given_back("held")
+    unheld, _ = _faults_and_given_back("not")
+    pages = 64_000_000 // 4096
+    assert faults < pages / 10 < 4 * pages < unheld
+    assert given_back > pages * 0.9
