@@ -36,7 +36,7 @@ def test_demo_runs_every_stage_and_says_where_things_are(system: System) -> None
     assert system.code == 0, system.output[-4000:]
     for stage in STAGES:
         assert re.search(rf"Task run '{stage}-\w+' - Finished in state Completed", system.output)
-    assert re.search(r"Training: step 40 of 80, .* about .* left", system.output)
+    assert re.search(r"Training: step 20 of 40, .* about .* left", system.output)
     for label in ("Decisions: ", "Report: ", "Registry: "):
         assert label in system.output
     for path in re.findall(r"(?:Decisions|Report): +(\S+)", system.output):
