@@ -21,7 +21,7 @@ collect_ignore = ["run_flows.py", "standby.py"]
 _OF_THE_SYSTEM = ("test_browser", "test_bulk", "test_claims", "test_commands", "test_system")
 #: Files that take longest go first, so that none is left to wait for in the end.
 _FIRST = (
-    *_OF_THE_SYSTEM, "test_docs", "test_nights", "test_faults", "test_servers", "test_kills",
+    *_OF_THE_SYSTEM, "test_docs", "test_nights", "test_faults", "test_kills", "test_servers",
     "test_training", "test_schedule",
 )  # fmt: skip
 
