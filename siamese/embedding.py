@@ -16,6 +16,7 @@ from siamese.model import SignatureNet, to_input
 
 _BATCH = 8  # canvases; what a core works on stays in its cache, and little of a last one is padding
 _GPU_BATCH = 128
+_HELD = 32 * 2**20  # bytes; what a batch needs is in smaller blocks, canvases of a shard are not
 
 
 def embed(
@@ -26,6 +27,7 @@ def embed(
     In float32, and in batches that are always full (the last is padded): a vector is then the
     same to the last bit whatever else is embedded with it.
     """
+    hold_memory(_HELD)
     was_training = network.training
     network.eval()
     vectors = in_batches(network, canvases, next(network.parameters()).device, batch)
@@ -50,7 +52,6 @@ def in_batches(
             some: npt.NDArray[np.float32] = told(inputs)[: len(part)].float().cpu().numpy()
         return some
 
-    hold_memory()
     starts = range(0, max(len(canvases), 1), batch)  # of none, too, the shape is told
     made = on_all_cores(done, starts) if device.type == "cpu" else map(done, starts)
     return np.concatenate(list(made))

@@ -7,20 +7,23 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-# Of mallopt(3): freed memory at the end of a heap that is held, and blocks that are taken from it.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = (-1, 2**30), (-3, 2**29)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # options of mallopt(3)
 
 
-def hold_memory() -> None:
+def hold_memory(largest: int) -> None:
     """Have this process hold what it frees, for the next batch, until :func:`give_back_memory`.
 
-    Else glibc hands each large block back to the system, which clears a new one for the next
-    batch: up to a fifth of the time of a training step. Where the C library has no ``mallopt``,
-    all stays as it is.
+    Else glibc hands each block back to the system, which clears a new one for the next batch.
+    Where the C library has no ``mallopt``, all stays as it is.
+
+    Parameters
+    ----------
+    largest : block that is held, in bytes, < 1 GiB; larger ones go back at once, so that what
+        is held stays within what a batch takes.
     """
     with suppress(AttributeError):
-        for option, value in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            ctypes.CDLL(None).mallopt(option, value)
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, largest)
+        ctypes.CDLL(None).mallopt(_TRIM_THRESHOLD, 2 * largest)
 
 
 def give_back_memory() -> None:

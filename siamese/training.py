@@ -22,11 +22,13 @@ from siamese.embedding import in_batches
 from siamese.files import read_sealed, write_sealed
 from siamese.fitting import fit_strokes
 from siamese.loss import batch_contrastive
+from siamese.memory import hold_memory
 from siamese.model import SignatureNet, build_network, changed, choose_device, seen, to_input
 from siamese.pairwise import equal_errors
 from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
+_HELD = 512 * 2**20  # bytes; activations of a batch are in blocks of some 100 MiB
 _EMA_DECAY = 0.99
 
 
@@ -103,6 +105,7 @@ def train(
     if len(groups) < 2:
         raise ValueError("training needs two writers with two genuine signatures each")
 
+    hold_memory(_HELD)
     device, (rank, count) = choose_device(settings.device), rank_and_count()
     run = _Run(network, settings, seed, device)
     history, best = run.restore(checkpoint)
