@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--hand-back", action="store_true", help="hand freed memory back")
     arguments = parser.parse_args()
     if not arguments.hand_back:
-        hold_memory(2**29)  # as training does
+        hold_memory(2**28)  # as training does
     device = choose_device("auto")
     network = build_network(NetworkSettings(), seed=1).to(device).train()
     optimiser = torch.optim.AdamW(network.parameters())

@@ -16,7 +16,7 @@ from siamese.model import SignatureNet, to_input
 
 _BATCH = 8  # canvases; what a core works on stays in its cache, and little of a last one is padding
 _GPU_BATCH = 128
-_HELD = 32 * 2**20  # bytes; what a batch needs is in smaller blocks, canvases of a shard are not
+_HELD = 8 * 2**20  # bytes; what a batch needs is in smaller blocks, canvases of a shard are not
 
 
 def embed(

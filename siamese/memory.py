@@ -18,12 +18,12 @@ def hold_memory(largest: int) -> None:
 
     Parameters
     ----------
-    largest : block that is held, in bytes, < 1 GiB; larger ones go back at once, so that what
-        is held stays within what a batch takes.
+    largest : block that is held, in bytes, < 512 MiB; larger ones go back at once. Of what is
+        freed at the end of a heap (each thread has one), four times as much is held.
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, largest)
-        ctypes.CDLL(None).mallopt(_TRIM_THRESHOLD, 2 * largest)
+        ctypes.CDLL(None).mallopt(_TRIM_THRESHOLD, 4 * largest)
 
 
 def give_back_memory() -> None:

@@ -28,7 +28,7 @@ from siamese.pairwise import equal_errors
 from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
-_HELD = 512 * 2**20  # bytes; activations of a batch are in blocks of some 100 MiB
+_HELD = 256 * 2**20  # bytes; activations of a batch are in blocks of some 100 MiB
 _EMA_DECAY = 0.99
 
 

@@ -14,7 +14,7 @@ from resource import RUSAGE_SELF, getrusage
 from siamese.memory import give_back_memory, hold_memory
 
 if sys.argv[1] == "held":
-    hold_memory(2**29)
+    hold_memory(2**28)
 size = 64_000_000
 b"x" * size
 before = getrusage(RUSAGE_SELF).ru_minflt
