@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,10 @@ def writers(shared: Path) -> list[Writer]:
     for number in range(81, 101):
         folder = shared / "BHSig260" / "Hindi" / f"{number:03d}"
         genuine, forged = (sorted(folder.glob(f"*-{kind}-*")) for kind in "GF")
-        found.append(Writer(f"hindi-{number:03d}", genuine, forged))
+        if genuine:
+            found.append(Writer(f"hindi-{number:03d}", genuine, forged))
+    if not found:
+        sys.exit(f"Real signatures are not at {shared}; set SIGNATURE_DATA to their folder.")
     return found
 
 
