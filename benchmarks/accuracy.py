@@ -48,7 +48,7 @@ from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
 LONG = 3500  # steps
-ALONE = 500  # steps of the network by itself, where most of a distance is what they learnt
+ALONE = 500  # steps of the network by itself: all of a distance is what they taught it
 CPU = torch.device("cpu")
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).

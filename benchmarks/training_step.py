@@ -24,7 +24,7 @@ from siamese.config import NetworkSettings
 from siamese.loss import batch_contrastive, pair_loss
 from siamese.memory import hold_memory
 from siamese.model import SignatureNet, build_network, choose_device, to_input
-from siamese.training import autocast
+from siamese.training import HELD, autocast
 
 BATCH = 80
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--hand-back", action="store_true", help="hand freed memory back")
     arguments = parser.parse_args()
     if not arguments.hand_back:
-        hold_memory(2**28)  # as training does
+        hold_memory(HELD)
     device = choose_device("auto")
     network = build_network(NetworkSettings(), seed=1).to(device).train()
     optimiser = torch.optim.AdamW(network.parameters())

@@ -28,7 +28,8 @@ from siamese.pairwise import equal_errors
 from siamese.ranks import average_buffers, average_gradients, rank_and_count
 from siamese.sampling import group_by_writer, sample_batch
 
-_HELD = 256 * 2**20  # bytes; activations of a batch are in blocks of some 100 MiB
+#: Bytes of a block of memory that is held; activations of a batch are in blocks of some 100 MiB.
+HELD = 256 * 2**20
 _EMA_DECAY = 0.99
 
 
@@ -105,7 +106,7 @@ def train(
     if len(groups) < 2:
         raise ValueError("training needs two writers with two genuine signatures each")
 
-    hold_memory(_HELD)
+    hold_memory(HELD)
     device, (rank, count) = choose_device(settings.device), rank_and_count()
     run = _Run(network, settings, seed, device)
     history, best = run.restore(checkpoint)
