@@ -27,11 +27,12 @@ R = TypeVar("R")
 
 
 class Decoders:
-    """A pool of processes, for as long as its ``with`` block; started when first needed.
+    """A pool of processes, for as long as its ``with`` block; no more than there is work for.
 
     Parameters
     ----------
-    workers : processes; 0: one a core, 1: none, all is done in this process and without a limit.
+    workers : processes at most; 0: one a core, 1: none, all is done in this process and without
+        a limit.
     patience : seconds that one picture may take.
     """
 
@@ -40,20 +41,18 @@ class Decoders:
         self.inside = workers == 1
         self.patience = patience
         self._pool: pebble.ProcessPool | None = None
+        self._processes = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
-            self._pool = None
+        self._have(0)
 
     def map(
         self, work: Callable[[T], R], things: Sequence[T], failed: Callable[[T, str], R]
     ) -> Iterator[list[R]]:
-        """Results of ``work`` on each thing, in order, some at a time.
+        """Results of ``work`` on each thing, in order, some at a time; one map after another.
 
         Parameters
         ----------
@@ -64,6 +63,9 @@ class Decoders:
         if self.inside:
             yield from (_each(work, chunk) for chunk in chunks)
             return
+        # To start one takes a second, idle or not.
+        if (needed := min(self.workers, len(chunks))) > self._processes:
+            self._have(needed)
         # A few chunks ahead of whoever takes the results: no process waits, and nothing piles up.
         begun: deque[tuple[Sequence[T], Future[list[R]]]] = deque()
         for chunk in chunks:
@@ -73,11 +75,20 @@ class Decoders:
         while begun:
             yield self._result(work, failed, *begun.popleft())
 
-    def _begin(self, work: Callable[[T], R], chunk: Sequence[T]) -> Future[list[R]]:
-        if self._pool is None:
+    def _have(self, processes: int) -> None:
+        """So many, and none of those before."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+        if processes:
             self._pool = pebble.ProcessPool(
-                self.workers, initializer=_limit_memory, context=_Context()
+                processes, initializer=_limit_memory, context=_Context()
             )
+        self._processes = processes
+
+    def _begin(self, work: Callable[[T], R], chunk: Sequence[T]) -> Future[list[R]]:
+        assert self._pool is not None  # map sees to it
         future: Future[list[R]] = self._pool.schedule(
             _each, args=[work, chunk], timeout=self.patience
         )

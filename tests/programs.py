@@ -47,7 +47,7 @@ def siamese(
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Run ``siamese`` to its end; output of both streams in ``stdout``."""
     return subprocess.run(
-        [program or standing_by(), *map(str, arguments)],
+        [program or standing_by() / "siamese", *map(str, arguments)],
         env=environment(home, **more),
         cwd=cwd,
         text=True,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from programs import environment
+from standby import standing_by
 
 #: Flow, arguments, and settings besides those below.
 Step = list[Any]
@@ -80,7 +81,10 @@ class Runner:
 def running(folder: Path, api: str, **more: str) -> Iterator[Runner]:
     """A runner; a folder that is there is gone on in."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(Path(__file__).with_name("run_flows.py")), str(folder / "data")]
+    program = [standing_by() / "run_flows"]
+    if "LD_PRELOAD" in more:  # which is for a process from its start
+        program = [sys.executable, Path(__file__).with_name("run_flows.py")]
+    command = [*program, folder / "data"]
     env = environment(folder / "prefect", PREFECT_API_URL=api, **more)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=folder

@@ -1,9 +1,8 @@
-"""``siamese`` for tests, without the seconds that its imports take each time.
+"""The project's programs for tests, without the seconds that their imports take each time.
 
-``standby.py serve SOCKET`` imports what the commands import of other projects (but for Prefect,
-which reads the environment then), and ``standby.py run SOCKET ...`` has a process forked from it
-run ``siamese ...`` in the caller's folder and environment, on the caller's streams. It ends with
-that one's status, and takes it along when it is killed.
+``standby.py serve SOCKET`` imports whatever the programs import, and ``standby.py run SOCKET
+PROGRAM ...`` has a process forked from it be that program in the caller's folder and environment,
+on the caller's streams. It ends with that one's status, and takes it along when it is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import socket
@@ -25,12 +25,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-#: What commands import of other projects.
+#: What commands import of other projects when they need it.
 OF_OTHERS = (
     "alembic", "matplotlib.figure", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
     "pandas", "pyarrow.parquet", "scipy.optimize", "sklearn.ensemble", "sklearn.pipeline",
     "torch._dynamo", "torchvision",
 )  # fmt: skip
+PROGRAMS = ("siamese", "run_flows")
 
 
 def run(address: str, arguments: list[str]) -> int:
@@ -86,38 +87,57 @@ def _become(wanted: dict[str, Any], streams: list[int]) -> None:
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
-    sys.argv = ["siamese", *wanted["arguments"]]
+    sys.argv = wanted["arguments"]
 
 
 @cache
 def standing_by() -> Path:
-    """A program to call in place of ``siamese``, until this process ends."""
+    """A folder with programs to call in place of installed ones, until this process ends."""
     folder = Path(mkdtemp(prefix="standby-"))
-    address, program = folder / "socket", folder / "siamese"
-    python = f"{sys.executable} -SE {__file__}"
-    program.write_text(f'#!/bin/sh\nexec {python} run {address} "$@"\n')
-    program.chmod(0o755)
+    address = folder / "socket"
+    for name in PROGRAMS:
+        program, python = folder / name, f"{sys.executable} -SE {__file__}"
+        program.write_text(f'#!/bin/sh\nexec {python} run {address} {name} "$@"\n')
+        program.chmod(0o755)
     command = [sys.executable, __file__, "serve", str(address)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # As tests' programs have it (programs.py): what is imported has a look at these.
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env)
     atexit.register(shutil.rmtree, folder)
     atexit.register(process.kill)
     while not address.exists():
         assert process.poll() is None, "standby.py did not come up"
         time.sleep(0.1)
-    return program
+    return folder
+
+
+def import_all() -> None:
+    """What the programs import, with Prefect's settings left to be read by each."""
+    from prefect.context import refresh_global_settings_context
+
+    import flows
+    from flows import console
+
+    prepare = console.prepare_environment
+
+    def prepare_anew(settings: Any) -> None:
+        # A program sets its environment, then imports Prefect, which reads it.
+        prepare(settings)
+        refresh_global_settings_context()
+
+    console.prepare_environment = prepare_anew
+    ours = [f"flows.{module.name}" for module in pkgutil.iter_modules(flows.__path__)]
+    for name in (*OF_OTHERS, *ours, "run_flows"):
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         sys.exit(run(sys.argv[2], sys.argv[3:]))
-    del sys.path[0]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as siamese does; it would start a thread
     gc.disable()
-    for module in OF_OTHERS:
-        importlib.import_module(module)
-    gc.freeze()  # what is imported is never garbage: no command looks through it again
+    import_all()
+    gc.freeze()  # what is imported is never garbage: no program looks through it again
     gc.enable()
     serve(sys.argv[2])
-    from flows.cli import main
-
-    main()
+    sys.exit(importlib.import_module({"siamese": "flows.cli"}.get(sys.argv[0], sys.argv[0])).main())

@@ -74,3 +74,18 @@ def test_a_picture_that_hangs_has_its_row(tmp_path: Path) -> None:
     assert row[5] == "unreadable"
     assert row[6].startswith("The file could not be decoded (decoding took over")
     assert not lasting
+
+
+def process_of(thing: int) -> tuple[int, int]:
+    time.sleep(0.02)
+    return thing, os.getpid()
+
+
+def test_no_more_processes_than_there_is_work_for() -> None:
+    with Decoders(2) as decoders:
+        for count, most in ((3, 1), (70, 2), (3, 2)):
+            parts = decoders.map(process_of, range(count), lambda thing, reason: (thing, 0))
+            found, processes = zip(*(one for part in parts for one in part), strict=True)
+            assert found == tuple(range(count))
+            assert 1 <= len(set(processes)) <= most
+            assert not set(processes) & {0, os.getpid()}

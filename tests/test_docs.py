@@ -101,7 +101,7 @@ class Sandbox:
     env: dict[str, str]
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        env = {**self.env, "PATH": f"{standing_by().parent}:{self.env['PATH']}"}
+        env = {**self.env, "PATH": f"{standing_by()}:{self.env['PATH']}"}
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", line], cwd=self.folder, env=env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400, check=False,
