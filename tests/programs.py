@@ -26,7 +26,9 @@ SIAMESE = str(Path(sys.executable).with_name("siamese"))
 #: Settings of a training of seconds.
 SMALL = (
     "--set", 'sources=[{"kind": "synthetic", "writers": 30, "images": 4}]',
-    "--set", "network.widths=[8, 12, 16]", "--set", "training.evaluate_every=5",
+    "--set", "imaging.height=108", "--set", "imaging.width=216",
+    "--set", "network.widths=[8, 12, 16]", "--set", "training.writers_per_batch=6",
+    "--set", "training.evaluate_every=5",
 )  # fmt: skip
 
 

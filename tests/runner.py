@@ -22,7 +22,10 @@ Step = list[Any]
 
 SETTINGS: dict[str, Any] = {
     "sources": [{"kind": "synthetic", "writers": 16, "images": 3}],
+    "imaging.height": 108,
+    "imaging.width": 216,
     "network.widths": [8, 12, 16],
+    "training.writers_per_batch": 6,
     "training.steps": 15,
     "training.evaluate_every": 3,
     "policy.bootstrap": 100,

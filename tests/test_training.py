@@ -30,6 +30,7 @@ from siamese.sampling import group_by_writer, sample_batch
 from siamese.training import Epoch, SignatureSet, train
 
 NETWORK = NetworkSettings(widths=(8, 12, 16), embedding=16)
+SIZE = ImagingSettings(height=108, width=216)
 TRAINING = TrainingSettings(
     steps=6,
     evaluate_every=2,
@@ -49,7 +50,7 @@ def signatures(writers: range, images: int = 3, seed: int = 1) -> SignatureSet:
         for kind, vary in enumerate((handwriting.skilled_forgery, handwriting.genuine_variant)):
             for _ in range(images):
                 data = handwriting.scan(handwriting.draw(vary(plan, rng), rng), rng)
-                canvases.append(imaging.prepare(data, ImagingSettings()).pixels)
+                canvases.append(imaging.prepare(data, SIZE).pixels)
                 names.append(f"w{writer:03d}")
                 genuine.append(bool(kind))
     ids = np.array([str(number) for number in range(len(names))])
