@@ -211,10 +211,13 @@ def ui(
         return  # that server shows its own
     command = [
         sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port),
-        "--default-artifact-root", tracking.artifact_root(settings).as_uri(),
+        "--workers", "1", "--default-artifact-root", tracking.artifact_root(settings).as_uri(),
     ]  # fmt: skip
     # Not an argument: other users of this machine can read those.
-    raise typer.Exit(subprocess.call(command, env={**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}))
+    env = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+    # Nine processes that would judge answers of language models.
+    env.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    raise typer.Exit(subprocess.call(command, env=env))
 
 
 @app.command()

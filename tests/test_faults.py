@@ -263,7 +263,7 @@ def a_server(name: str, port: int, folder: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     api, health = (f"{url}/api", "/health") if name == "prefect" else (url, "/health")
     command = [sys.executable, "-m", name, *command, "--port", str(port)]
-    env = environment(folder)
+    env = environment(folder, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     with serving(command, api + health, folder / "log", folder, env, end=signal.SIGKILL):
         yield api
 

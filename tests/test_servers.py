@@ -80,8 +80,10 @@ def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
         "--artifacts-destination", "s3://mlflow",
     ]  # fmt: skip
     prefect_server = [*python, "prefect", "server", "start", "--port", str(prefect)]
-    env = environment(tmp_path / "server", MLFLOW_S3_ENDPOINT_URL=store)
-    env |= keys
+    env = environment(
+        tmp_path / "server",
+        MLFLOW_S3_ENDPOINT_URL=store, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", **keys,
+    )  # fmt: skip
     database = {"PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{postgres}/prefect"}
     with serving(moto, f"{store}/moto-api/", tmp_path / "moto.log", tmp_path, env):
         bucket = boto3.client(
