@@ -63,14 +63,17 @@ def _count(edges: Edges) -> Tensor:
     # By cells: those of each are then next to each other.
     cell = rows * _CELLS[0] // height * _CELLS[1] + columns * _CELLS[1] // width
     cell, order = torch.sort(cell, stable=True)
-    rows, columns, facing = rows[order], columns[order], facing[order]
-    # Where each edge is in the list; its end stands for all that is none.
-    place = torch.full((height + 2 * _REACH, width + 2 * _REACH), len(rows), device=rows.device)
-    place[rows + _REACH, columns + _REACH] = torch.arange(len(rows), device=rows.device)
+    facing = facing.index_select(0, order)
+    # Where each edge is in the list; its end stands for all that is none. A step is a step in
+    # the flat picture too, whose rim is wide enough.
+    wide = width + 2 * _REACH
+    at = ((rows + _REACH) * wide + columns + _REACH).index_select(0, order)
+    place = at.new_full(((height + 2 * _REACH) * wide,), len(at), dtype=torch.int32)
+    place[at] = torch.arange(len(at), dtype=torch.int32, device=at.device)
+    steps = torch.tensor([down * wide + right for down, right in _STEPS], device=at.device)
+    next_to = place.index_select(0, (at[:, None] + steps).flatten())
     known = F.pad(facing, (0, 0, 0, 1))
-    steps = torch.tensor(_STEPS, device=rows.device) + _REACH
-    next_to = place[rows[:, None] + steps[:, 0], columns[:, None] + steps[:, 1]]
-    there = known.index_select(0, next_to.flatten()).view(-1, len(_STEPS) * DIRECTIONS)
+    there = known.index_select(0, next_to).view(-1, len(_STEPS) * DIRECTIONS)
     sizes = torch.bincount(cell, minlength=math.prod(_CELLS)).tolist()
     # Of each cell (directions here, steps × directions there).
     cells = zip(facing.split(sizes), there.split(sizes), strict=True)

@@ -23,6 +23,7 @@ from siamese.edges import DIRECTIONS, Edges
 _BLOCK = 4  # px; pieces start at each block
 _GRID = 4  # cells of a piece, down and across; a cell is of 2 × 2 blocks
 _LEAST = 1.0  # edge, about as many pixels, in the cell at a piece's centre
+_NOTHING = 1e-30
 _PIECE = _GRID * _GRID * DIRECTIONS
 _KEPT = 32  # principal axes of pieces
 _WORDS = 128
@@ -48,9 +49,11 @@ def pieces(edges: Edges) -> Tensor:
     """Square roots of the shares of directions in each cell around each place, (N, PIECE)."""
     height, width = (-(-side // _BLOCK) for side in edges.size)
     block = edges.rows // _BLOCK * width + edges.columns // _BLOCK
-    blocks = edges.facing.new_zeros(height * width, DIRECTIONS).index_add_(0, block, edges.facing)
+    # Added up a direction at a time, which is faster.
+    blocks = edges.facing.new_zeros(DIRECTIONS, height * width)
+    blocks.index_add_(1, block, edges.facing.T.contiguous())
     # Cells of 2 × 2 blocks at each block, and empty ones for as far as a piece reaches.
-    cells = F.pad(blocks.view(height, width, DIRECTIONS), (0, 0, *(_GRID,) * 4))
+    cells = F.pad(blocks.T.reshape(height, width, DIRECTIONS), (0, 0, *(_GRID,) * 4))
     cells = cells[1:] + cells[:-1]
     cells = cells[:, 1:] + cells[:, :-1]
     across, sums = cells.shape[1], cells.sum(2)
@@ -59,8 +62,11 @@ def pieces(edges: Edges) -> Tensor:
     reach = torch.arange(_GRID, device=row.device) * 2 + 1
     first = row * across + column
     places = (first[:, None] + (reach[:, None] * across + reach).flatten()).flatten()
-    roots = cells.sqrt_().view(-1, DIRECTIONS).index_select(0, places).view(-1, _PIECE)
-    return roots.mul_(sums.flatten()[places].view(-1, _GRID**2).sum(1, keepdim=True).rsqrt_())
+    # Torch's root of nothing takes several times as long as that of next to nothing.
+    roots = cells.clamp_(min=_NOTHING).sqrt_()
+    roots = roots.view(-1, DIRECTIONS).index_select(0, places).view(-1, _PIECE)
+    ink = sums.flatten().index_select(0, places).view(-1, _GRID**2).sum(1, keepdim=True)
+    return roots.mul_(ink.rsqrt_())
 
 
 def learn_words(some: npt.NDArray[np.float32], seed: int) -> Words:
