@@ -118,7 +118,8 @@ def build(
             shutil.copy(path, target)
         return f"pictures/{target.name}"
 
-    rows, truth = [], []
+    rows: list[tuple[str, str, str, str]] = []
+    truth: list[tuple[str, str, int, str]] = []
     spoilt = set(rng.permutation(claims)[:broken].tolist())
     ways = list(WAYS)
     for number in range(claims):

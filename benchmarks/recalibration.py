@@ -167,15 +167,13 @@ def write(
         for place, (title, limit) in enumerate(
             zip(titles.values(), (policy.max_far_skilled, policy.max_frr, None), strict=True)
         ):
-            before, after = (
+            both = [
                 np.array([one[place] for one in draws[f"{n} {when}"]])
                 for when in ("before", "after")
-            )
-            within = [
-                f"{(values <= limit).mean():.0%}" if limit else "" for values in (before, after)
             ]
+            within = [f"{(values <= limit).mean():.0%}" if limit else "" for values in both]
             lines.append(
-                f"| {_references(n)}: {title} | {before.mean():.1%} | {after.mean():.1%} | "
+                f"| {_references(n)}: {title} | {both[0].mean():.1%} | {both[1].mean():.1%} | "
                 f"{within[0]} | {within[1]} |"
             )
     DOCS.mkdir(exist_ok=True)

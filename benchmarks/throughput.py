@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,15 +114,16 @@ def measure(work: Path, count: int, rounds: int) -> None:
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
         cold, warm = fresh("cold", None), fresh("warm", known)
-        for name, work_of in {
+        works: dict[str, Callable[[], object]] = {
             "a": lambda: pair_at_a_time(some, verifier),
-            "cold": lambda at=cold: score(root, verifier, at),
-            "warm": lambda at=warm: score(root, verifier, at),
-            "again": lambda at=cold: score(root, verifier, at),
+            "cold": partial(score, root, verifier, cold),
+            "warm": partial(score, root, verifier, warm),
+            "again": partial(score, root, verifier, cold),
             "decode": lambda: [reading.decode(one, size) for one in data],
             "prepare": lambda: [imaging.prepare(one, size) for one in data],
             "network": lambda: verifier.embed(canvases),
-        }.items():
+        }
+        for name, work_of in works.items():
             taken.setdefault(name, []).append(seconds(work_of))
     t = {name: statistics.median(found) for name, found in taken.items()}
     a = t["a"] * len(pairs) / len(some)
