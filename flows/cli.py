@@ -215,7 +215,7 @@ def ui(
     ]  # fmt: skip
     # Not an argument: other users of this machine can read those.
     env = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
-    # Nine processes that would judge answers of language models.
+    # Eight processes that would judge answers of language models.
     env.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     raise typer.Exit(subprocess.call(command, env=env))
 
