@@ -31,7 +31,8 @@ OF_OTHERS = (
     "pandas", "pyarrow.parquet", "scipy.optimize", "sklearn.ensemble", "sklearn.pipeline",
     "torch._dynamo", "torchvision",
 )  # fmt: skip
-PROGRAMS = ("siamese", "run_flows")
+#: Programs, and the modules whose ``main`` they are.
+PROGRAMS = {"siamese": "flows.cli", "run_flows": "run_flows"}
 
 
 def run(address: str, arguments: list[str]) -> int:
@@ -127,7 +128,7 @@ def import_all() -> None:
 
     console.prepare_environment = prepare_anew
     ours = [f"flows.{module.name}" for module in pkgutil.iter_modules(flows.__path__)]
-    for name in (*OF_OTHERS, *ours, "run_flows"):
+    for name in (*OF_OTHERS, *ours, *PROGRAMS.values()):
         importlib.import_module(name)
 
 
@@ -140,4 +141,4 @@ if __name__ == "__main__":
     gc.freeze()  # what is imported is never garbage: no program looks through it again
     gc.enable()
     serve(sys.argv[2])
-    sys.exit(importlib.import_module({"siamese": "flows.cli"}.get(sys.argv[0], sys.argv[0])).main())
+    sys.exit(importlib.import_module(PROGRAMS[sys.argv[0]]).main())
