@@ -214,10 +214,7 @@ def ui(
         "--workers", "1", "--default-artifact-root", tracking.artifact_root(settings).as_uri(),
     ]  # fmt: skip
     # Not an argument: other users of this machine can read those.
-    env = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
-    # Eight processes that would judge answers of language models.
-    env.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    raise typer.Exit(subprocess.call(command, env=env))
+    raise typer.Exit(subprocess.call(command, env={**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}))
 
 
 @app.command()

@@ -19,17 +19,28 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from standby import standing_by
+from standby import SHOWN, standing_by
 
 SIAMESE = str(Path(sys.executable).with_name("siamese"))
 
-#: Settings of a training of seconds.
+#: Settings of a network that trains in seconds.
+SMALL_NETWORK = {
+    "imaging.height": 108,
+    "imaging.width": 216,
+    "network.widths": [8, 12, 16],
+    "training.writers_per_batch": 6,
+}
+#: The same as flags, with what to train on.
 SMALL = (
+    *(word for name, value in SMALL_NETWORK.items() for word in ("--set", f"{name}={value}")),
     "--set", 'sources=[{"kind": "synthetic", "writers": 30, "images": 4}]',
-    "--set", "imaging.height=108", "--set", "imaging.width=216",
-    "--set", "network.widths=[8, 12, 16]", "--set", "training.writers_per_batch=6",
     "--set", "training.evaluate_every=5",
 )  # fmt: skip
+#: The same as environment variables.
+SMALL_VARIABLES = {
+    f"SIAMESE_{name.upper().replace('.', '__')}": str(value)
+    for name, value in SMALL_NETWORK.items()
+}
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -39,8 +50,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("SIAMESE_", "PREFECT_", "MLFLOW_"))
     }
-    # A width that does not break sentences apart, and no colour codes in them.
-    return {**kept, "PREFECT_HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1", **more}
+    return {**kept, **SHOWN, "PREFECT_HOME": str(home), **more}
 
 
 def siamese(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from programs import environment
+from programs import SMALL_NETWORK, environment
 from standby import standing_by
 
 #: Flow, arguments, and settings besides those below.
@@ -22,10 +22,7 @@ Step = list[Any]
 
 SETTINGS: dict[str, Any] = {
     "sources": [{"kind": "synthetic", "writers": 16, "images": 3}],
-    "imaging.height": 108,
-    "imaging.width": 216,
-    "network.widths": [8, 12, 16],
-    "training.writers_per_batch": 6,
+    **SMALL_NETWORK,
     "training.steps": 15,
     "training.evaluate_every": 3,
     "policy.bootstrap": 100,

@@ -26,11 +26,9 @@ from tempfile import mkdtemp
 from typing import Any
 
 #: What commands import of other projects when they need it.
-OF_OTHERS = (
-    "alembic", "matplotlib.figure", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
-    "pandas", "pyarrow.parquet", "scipy.optimize", "sklearn.ensemble", "sklearn.pipeline",
-    "torch._dynamo", "torchvision",
-)  # fmt: skip
+OF_OTHERS = ("alembic", "mlflow.store.tracking.sqlalchemy_store", "torchvision")
+#: A width that does not break sentences apart, and no colour codes in them.
+SHOWN = {"COLUMNS": "200", "NO_COLOR": "1"}
 #: Programs, and the modules whose ``main`` they are.
 PROGRAMS = {"siamese": "flows.cli", "run_flows": "run_flows"}
 
@@ -101,9 +99,8 @@ def standing_by() -> Path:
         program.write_text(f'#!/bin/sh\nexec {python} run {address} {name} "$@"\n')
         program.chmod(0o755)
     command = [sys.executable, __file__, "serve", str(address)]
-    # As tests' programs have it (programs.py): what is imported has a look at these.
-    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env)
+    # What is imported has a look at these.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **SHOWN})
     atexit.register(shutil.rmtree, folder)
     atexit.register(process.kill)
     while not address.exists():
@@ -114,12 +111,13 @@ def standing_by() -> Path:
 
 def import_all() -> None:
     """What the programs import, with Prefect's settings left to be read by each."""
-    from prefect.context import refresh_global_settings_context
-
     import flows
     from flows import console
+    from siamese.loading import load_settings
 
     prepare = console.prepare_environment
+    prepare(load_settings())  # Prefect and MLflow would start threads that tell of their use
+    from prefect.context import refresh_global_settings_context
 
     def prepare_anew(settings: Any) -> None:
         # A program sets its environment, then imports Prefect, which reads it.
@@ -135,7 +133,6 @@ def import_all() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         sys.exit(run(sys.argv[2], sys.argv[3:]))
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as siamese does; it would start a thread
     gc.disable()
     import_all()
     gc.freeze()  # what is imported is never garbage: no program looks through it again

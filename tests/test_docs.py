@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 import torch
 from example_verifier import trials
-from programs import environment, free_port, prefect_serving
+from programs import SMALL_VARIABLES, environment, free_port, prefect_serving
 from standby import standing_by
 from test_training import NETWORK, TRAINING, signatures
 
@@ -166,10 +166,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
             BROWSER="true",
             PORT=str(free_port()),
             PYTHON=sys.executable,
-            SIAMESE_IMAGING__HEIGHT="108",
-            SIAMESE_IMAGING__WIDTH="216",
-            SIAMESE_NETWORK__WIDTHS="[8, 12, 16]",
-            SIAMESE_TRAINING__WRITERS_PER_BATCH="6",
+            **SMALL_VARIABLES,
             SIAMESE_POLICY__BOOTSTRAP="100",
             SIAMESE_RETENTION__CHALLENGERS="0",
             SIAMESE_SOURCES=json.dumps([{"kind": "synthetic", "writers": 24, "images": 3}]),

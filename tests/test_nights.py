@@ -20,7 +20,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from programs import environment, free_port, post
+from programs import SMALL_VARIABLES, environment, free_port, post
 
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
@@ -188,10 +188,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
         PYTHON=sys.executable,
         SIAMESE_DATA_DIR=str(folder / "data"),
         SIAMESE_SOURCES=json.dumps([{"kind": "manifest", "path": str(signatures)}]),
-        SIAMESE_IMAGING__HEIGHT="108",
-        SIAMESE_IMAGING__WIDTH="216",
-        SIAMESE_NETWORK__WIDTHS="[8, 12, 16]",
-        SIAMESE_TRAINING__WRITERS_PER_BATCH="6",
+        **SMALL_VARIABLES,
         SIAMESE_TRAINING__STEPS="40",
         SIAMESE_TRAINING__EVALUATE_EVERY="5",
         SIAMESE_POLICY__BOOTSTRAP="100",
