@@ -18,7 +18,7 @@ from siamese.words import Words, learn_words, pieces
 
 _SAMPLE = 8000  # signatures that axes are found from
 _READ = 600  # signatures that words are found from
-_PIECES = 100  # of each
+_PIECES = 100  # of each, and of each size
 
 
 def fit_strokes(
@@ -72,6 +72,6 @@ def _find_words(canvases: npt.NDArray[np.uint8], seed: int) -> Words:
     rng = np.random.default_rng((seed, 4))
     drawn = []
     for canvas in canvases:
-        found = pieces(find_edges(to_input(torch.from_numpy(canvas[None])))[0]).numpy()
-        drawn.append(found[rng.permutation(len(found))[:_PIECES]])
-    return learn_words(np.concatenate(drawn), seed)
+        found = pieces(find_edges(to_input(torch.from_numpy(canvas[None])))[0])
+        drawn.append([some[rng.permutation(len(some))[:_PIECES]].numpy() for some in found])
+    return learn_words([np.concatenate(some) for some in zip(*drawn, strict=True)], seed)

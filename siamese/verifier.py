@@ -29,7 +29,7 @@ from siamese.model import SignatureNet, folded, load_network, save_weights
 from siamese.record import Record
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
-_FORMAT = 7  # raised when the meaning of verifier.json changes
+_FORMAT = 8  # raised when the meaning of verifier.json changes
 
 
 _CALIBRATIONS: TypeAdapter[list[Calibration]] = TypeAdapter(

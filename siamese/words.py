@@ -1,10 +1,11 @@
 """Small pieces of strokes, and which of them a hand makes its own way.
 
 Around every piece of ink, which ways the edges run in 4 × 4 cells (after SIFT, Lowe, IJCV 60,
-2004, with square roots: Arandjelović and Zisserman, CVPR 2012). Such pieces fall into some
-kinds, "visual words", found once on training signatures; a signature is described by how its
-pieces differ from the words that they are nearest to (VLAD: Jégou, Douze, Schmid and Pérez,
-CVPR 2010; for hands: Christlein, Bernecker and Angelopoulou, ICDAR 2015).
+2004, with square roots: Arandjelović and Zisserman, CVPR 2012): in small cells, and in cells
+twice as large. Such pieces of each size fall into some kinds, "visual words", found once on
+training signatures; a signature is described by how its pieces differ from the words that they
+are nearest to (VLAD: Jégou, Douze, Schmid and Pérez, CVPR 2010; for hands: Christlein, Bernecker
+and Angelopoulou, ICDAR 2015).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from siamese.edges import DIRECTIONS, Edges
 
-_BLOCK = 4  # px; pieces start at each block
+_BLOCKS = (6, 12)  # px, by size; pieces start at each block
 _GRID = 4  # cells of a piece, down and across; a cell is of 2 × 2 blocks
 _LEAST = 1.0  # edge, about as many pixels, in the cell at a piece's centre
 _NOTHING = 1e-30
@@ -29,11 +30,14 @@ _KEPT = 32  # principal axes of pieces
 _WORDS = 128
 _FEWEST = 8  # pieces a word
 #: Length of a description.
-LENGTH = _WORDS * _KEPT
+LENGTH = len(_BLOCKS) * _WORDS * _KEPT
 
 
 class Words(NamedTuple):
-    """basis (KEPT, PIECE), its product with the mean piece (KEPT,), and words (WORDS, KEPT)."""
+    """By size: basis (S, KEPT, PIECE), its product with the mean piece (S, KEPT), and words.
+
+    centres : words (S, WORDS, KEPT).
+    """
 
     basis: Tensor
     mean: Tensor
@@ -42,13 +46,25 @@ class Words(NamedTuple):
 
 def no_words() -> Words:
     """Before any are found: descriptions are zeros."""
-    return Words(torch.zeros(_KEPT, _PIECE), torch.zeros(_KEPT), torch.zeros(_WORDS, _KEPT))
+    sizes = len(_BLOCKS)
+    return Words(
+        torch.zeros(sizes, _KEPT, _PIECE),
+        torch.zeros(sizes, _KEPT),
+        torch.zeros(sizes, _WORDS, _KEPT),
+    )
 
 
-def pieces(edges: Edges) -> Tensor:
-    """Square roots of the shares of directions in each cell around each place, (N, PIECE)."""
-    height, width = (-(-side // _BLOCK) for side in edges.size)
-    block = edges.rows // _BLOCK * width + edges.columns // _BLOCK
+def pieces(edges: Edges) -> list[Tensor]:
+    """By size, square roots of the shares of directions in each cell around each place.
+
+    Each is (N, PIECE), N as many as there are places with ink.
+    """
+    return [_pieces(edges, side) for side in _BLOCKS]
+
+
+def _pieces(edges: Edges, side: int) -> Tensor:
+    height, width = (-(-length // side) for length in edges.size)
+    block = edges.rows // side * width + edges.columns // side
     # Added up a direction at a time, which is faster.
     blocks = edges.facing.new_zeros(DIRECTIONS, height * width)
     blocks.index_add_(1, block, edges.facing.T.contiguous())
@@ -69,35 +85,48 @@ def pieces(edges: Edges) -> Tensor:
     return roots.mul_(ink.rsqrt_())
 
 
-def learn_words(some: npt.NDArray[np.float32], seed: int) -> Words:
-    """The words that pieces (M, PIECE) fall into; fewer where there are few."""
+def learn_words(some: Sequence[npt.NDArray[np.float32]], seed: int) -> Words:
+    """The words that pieces of each size, (M, PIECE), fall into; fewer where there are few."""
+    words = no_words()
+    for one, *of_size in zip(some, *words, strict=True):
+        _learn(one, seed, *of_size)
+    return words
+
+
+def _learn(
+    some: npt.NDArray[np.float32], seed: int, basis: Tensor, mean: Tensor, centres: Tensor
+) -> None:
     from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415 - a second; only training needs
     from sklearn.decomposition import PCA  # noqa: PLC0415
 
-    words, count = no_words(), min(_WORDS, len(some) // _FEWEST)
+    count = min(_WORDS, len(some) // _FEWEST)
     if count == 0:
-        return words
+        return
     looks = PCA(min(_KEPT, *some.shape), random_state=seed).fit(some)
     short = looks.transform(some).astype(np.float32)
     kinds = MiniBatchKMeans(count, n_init=3, batch_size=4096, random_state=seed).fit(short)
     kept = short.shape[1]
-    words.basis[:kept] = torch.from_numpy(looks.components_)
-    words.mean[:kept] = torch.from_numpy(looks.components_ @ looks.mean_)
-    words.centres[:] = 1e3  # what is not found is nearest to nothing
-    words.centres[:count] = 0
-    words.centres[:count, :kept] = torch.from_numpy(kinds.cluster_centers_)
-    return words
+    basis[:kept] = torch.from_numpy(looks.components_)
+    mean[:kept] = torch.from_numpy(looks.components_ @ looks.mean_)
+    centres[:] = 1e3  # what is not found is nearest to nothing
+    centres[:count] = 0
+    centres[:count, :kept] = torch.from_numpy(kinds.cluster_centers_)
 
 
 def describe(found: Sequence[Edges], words: Words) -> Tensor:
-    """Differences from words, summed by word, (B, LENGTH), of unit length or zeros."""
-    return torch.stack([_differences(pieces(edges), words) for edges in found])
+    """Differences from words, summed by word, (B, LENGTH): by size of unit length, or zeros."""
+    return torch.stack([_describe(edges, words) for edges in found])
 
 
-def _differences(some: Tensor, words: Words) -> Tensor:
-    short = some @ words.basis.T - words.mean
-    nearest = (short @ words.centres.T - words.centres.square().sum(1) / 2).argmax(1)
+def _describe(edges: Edges, words: Words) -> Tensor:
+    sizes = zip(pieces(edges), *words, strict=True)
+    return torch.cat([_differences(*of_size) for of_size in sizes])
+
+
+def _differences(some: Tensor, basis: Tensor, mean: Tensor, centres: Tensor) -> Tensor:
+    short = some @ basis.T - mean
+    nearest = (short @ centres.T - centres.square().sum(1) / 2).argmax(1)
     sums = short.new_zeros(_WORDS, _KEPT).index_add_(0, nearest, short)
-    sums -= torch.bincount(nearest, minlength=_WORDS)[:, None] * words.centres
+    sums -= torch.bincount(nearest, minlength=_WORDS)[:, None] * centres
     # Square roots, so that a piece that comes often does not outweigh all others.
     return F.normalize((sums.sign() * sums.abs().sqrt()).flatten(), dim=0)
