@@ -103,7 +103,7 @@ def prefect_serving(home: Path, cwd: Path) -> Iterator[str]:
     """A Prefect server; gives the address of its API."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    command = [str(standing_by() / "prefect"), "server", "start", "--port", str(port)]
     with serving(command, f"{url}/health", cwd / "prefect.log", cwd, environment(home)):
         yield url
 

@@ -26,11 +26,18 @@ from tempfile import mkdtemp
 from typing import Any
 
 #: What commands import of other projects when they need it.
-OF_OTHERS = ("alembic", "mlflow.store.tracking.sqlalchemy_store", "torchvision")
+OF_OTHERS = (
+    "alembic", "mlflow.store.tracking.sqlalchemy_store", "prefect.server.api.server", "torchvision",
+)  # fmt: skip
 #: A width that does not break sentences apart, and no colour codes in them.
 SHOWN = {"COLUMNS": "200", "NO_COLOR": "1"}
-#: Programs, and the modules whose ``main`` they are.
-PROGRAMS = {"siamese": "flows.cli", "run_flows": "run_flows"}
+#: Programs, and in which module each is what.
+PROGRAMS = {
+    "siamese": ("flows.cli", "main"),
+    "run_flows": ("run_flows", "main"),
+    "prefect": ("prefect.cli", "app"),
+    "uvicorn": ("uvicorn.main", "main"),
+}
 
 
 def run(address: str, arguments: list[str]) -> int:
@@ -62,6 +69,8 @@ def serve(address: str) -> None:
             os._exit(_watch(asked, child))
         asked.close()
         _become(wanted, streams)
+        # Prefect's server, where a program starts one, is forked too.
+        sys.executable = str(Path(address).with_name("python"))
         return
 
 
@@ -95,9 +104,15 @@ def standing_by() -> Path:
     folder = Path(mkdtemp(prefix="standby-"))
     address = folder / "socket"
     for name in PROGRAMS:
-        program, python = folder / name, f"{sys.executable} -SE {__file__}"
-        program.write_text(f'#!/bin/sh\nexec {python} run {address} {name} "$@"\n')
+        program, run = folder / name, f"{sys.executable} -SE {__file__} run"
+        program.write_text(f'#!/bin/sh\nexec {run} {address} {name} "$@"\n')
         program.chmod(0o755)
+    modules = "".join(
+        f'"-m {name}") shift 2; exec {folder / name} "$@";;\n' for name in ("prefect", "uvicorn")
+    )
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\ncase "$1 $2" in\n{modules}esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     command = [sys.executable, __file__, "serve", str(address)]
     # What is imported has a look at these.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **SHOWN})
@@ -126,8 +141,17 @@ def import_all() -> None:
 
     console.prepare_environment = prepare_anew
     ours = [f"flows.{module.name}" for module in pkgutil.iter_modules(flows.__path__)]
-    for name in (*OF_OTHERS, *ours, *PROGRAMS.values()):
+    for name in (*OF_OTHERS, *ours, *(module for module, _ in PROGRAMS.values())):
         importlib.import_module(name)
+
+
+def main(program: str) -> object:
+    """Be a program, with what it is told in ``sys.argv``."""
+    from prefect.context import refresh_global_settings_context
+
+    refresh_global_settings_context()
+    module, name = PROGRAMS[program]
+    return getattr(importlib.import_module(module), name)()
 
 
 if __name__ == "__main__":
@@ -138,4 +162,4 @@ if __name__ == "__main__":
     gc.freeze()  # what is imported is never garbage: no program looks through it again
     gc.enable()
     serve(sys.argv[2])
-    sys.exit(importlib.import_module(PROGRAMS[sys.argv[0]]).main())
+    sys.exit(main(sys.argv[0]))
