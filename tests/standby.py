@@ -104,15 +104,14 @@ def standing_by() -> Path:
     folder = Path(mkdtemp(prefix="standby-"))
     address = folder / "socket"
     for name in PROGRAMS:
-        program, run = folder / name, f"{sys.executable} -SE {__file__} run"
-        program.write_text(f'#!/bin/sh\nexec {run} {address} {name} "$@"\n')
-        program.chmod(0o755)
-    modules = "".join(
-        f'"-m {name}") shift 2; exec {folder / name} "$@";;\n' for name in ("prefect", "uvicorn")
+        asks = f"{sys.executable} -SE {__file__} run {address} {name}"
+        _write_script(folder / name, f'exec {asks} "$@"')
+    _write_script(
+        folder / "python",
+        'case "$1 $2" in "-m prefect" | "-m uvicorn")\n'
+        f'  program={folder}/$2; shift 2; exec "$program" "$@";;\n'
+        f'esac\nexec {sys.executable} "$@"',
     )
-    python = folder / "python"
-    python.write_text(f'#!/bin/sh\ncase "$1 $2" in\n{modules}esac\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
     command = [sys.executable, __file__, "serve", str(address)]
     # What is imported has a look at these.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **SHOWN})
@@ -122,6 +121,11 @@ def standing_by() -> Path:
         assert process.poll() is None, "standby.py did not come up"
         time.sleep(0.1)
     return folder
+
+
+def _write_script(path: Path, lines: str) -> None:
+    path.write_text(f"#!/bin/sh\n{lines}\n")
+    path.chmod(0o755)
 
 
 def import_all() -> None:
