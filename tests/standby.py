@@ -89,12 +89,15 @@ def _watch(asked: socket.socket, child: int) -> int:
 
 
 def _become(wanted: dict[str, Any], streams: list[int]) -> None:
+    from prefect.context import refresh_global_settings_context
+
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
+    refresh_global_settings_context()  # Prefect's, which were read where this was forked from
     sys.argv = wanted["arguments"]
 
 
@@ -149,15 +152,6 @@ def import_all() -> None:
         importlib.import_module(name)
 
 
-def main(program: str) -> object:
-    """Be a program, with what it is told in ``sys.argv``."""
-    from prefect.context import refresh_global_settings_context
-
-    refresh_global_settings_context()
-    module, name = PROGRAMS[program]
-    return getattr(importlib.import_module(module), name)()
-
-
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         sys.exit(run(sys.argv[2], sys.argv[3:]))
@@ -166,4 +160,5 @@ if __name__ == "__main__":
     gc.freeze()  # what is imported is never garbage: no program looks through it again
     gc.enable()
     serve(sys.argv[2])
-    sys.exit(main(sys.argv[0]))
+    module, name = PROGRAMS[sys.argv[0]]
+    sys.exit(getattr(importlib.import_module(module), name)())
