@@ -55,10 +55,10 @@ def evaluate(
     Returns
     -------
     Figures by name: ``eer_skilled``, ``eer_random``; at the frozen threshold ``far_skilled``,
-    ``far_random``, ``frr``; at the policy ``policy_far_skilled``, ``policy_far_random``
-    (accepted forgeries), ``policy_frr`` (rejected genuine) and ``review`` (share of genuine
-    and skilled); ``auc_skilled``, ``auc_random``, ``auc_mixed``; ``cllr``, ``cllr_min`` with
-    skilled and random weighing the same.
+    ``far_random``, ``far_mixed``, ``frr``; at the policy ``policy_far_skilled``,
+    ``policy_far_random`` (accepted forgeries), ``policy_frr`` (rejected genuine) and ``review``
+    (share of genuine and skilled); ``auc_skilled``, ``auc_random``, ``auc_mixed``; ``cllr``,
+    ``cllr_min``. Of mixed ones skilled and random weigh the same.
     """
     skilled, random, mixed = *_against(trials), _balanced(trials, seed)
     rows: list[_Figure] = []
@@ -71,6 +71,7 @@ def evaluate(
     rows += [
         _Figure("frr", skilled, _frr(calibration.threshold), ("genuine",)),
         _Figure("auc_mixed", mixed, _auc, KINDS, rate=False),
+        _Figure("far_mixed", mixed, _far(calibration.threshold), KINDS[1:]),
         _Figure("cllr", mixed, _cllr(calibration), KINDS, rate=False),
         _Figure("cllr_min", mixed, _cllr_min, KINDS, rate=False),
     ]

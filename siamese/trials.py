@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import pandas as pd
 from siamese.tables import PAIR_KINDS
 
 Floats = npt.NDArray[np.float64]
+#: Of unit vectors.
+FARTHEST = 2.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Trials:
             self.questioned[rows],
             self.spread[rows],
         )
+
+    def stretched(self, by: float | Floats) -> Trials:
+        """Distances and spreads times what :func:`siamese.stretch.stretch` tells, or (N,) such."""
+        distance = np.minimum(self.distance * by, FARTHEST)
+        return replace(self, distance=distance, spread=self.spread * by)
 
 
 def pair_distances(
