@@ -291,8 +291,10 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
             return single_trials(pairs, pair_distances(pairs, ids, vectors))
         return fused_trials(pairs, ids, vectors, n, SEED)
 
-    def tested(n: int, settings: PairSettings, source: str, vectors: Floats = vectors) -> Trials:
-        """As they are decided on in bulk."""
+    def as_decided(
+        n: int, settings: PairSettings, source: str, vectors: Floats = vectors
+    ) -> Trials:
+        """Test trials as bulk scoring would have them."""
         raw = trials("test", n, settings, source, vectors)
         return raw.stretched(stretch(near("test", source, vectors), usual)) if usual else raw
 
@@ -305,20 +307,20 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
     found: dict[str, Any] = {}
     for source in SOURCES:
         for n, calibration in calibrations.items():
-            one = evaluate(tested(n, PairSettings(), source), calibration, policy, SEED)
+            one = evaluate(as_decided(n, PairSettings(), source), calibration, policy, SEED)
             found[f"{source} {n}"] = one.to_dict()
         # Which ideas stay is read from these writers, whom no step is trained on.
         known = evaluate(
             trials("calibration", 1, PairSettings(), source), calibrations[1], policy, SEED
         )
         found[f"{source} calibration"] = known.to_dict()
-        mixed = evaluate(tested(1, anchor, source), calibrations[1], policy, SEED)
+        mixed = evaluate(as_decided(1, anchor, source), calibrations[1], policy, SEED)
         found[f"{source} mixed"] = mixed.to_dict()
         raw = evaluate(trials("test", 1, anchor, source), calibrations[1], policy, SEED)
         found[f"{source} mixed, not stretched"] = raw.to_dict()
         found[f"{source} stretch"] = stretch(near("test", source), usual)
         with mock.patch("siamese.trials.fuse", lambda gaps, spread: gaps.mean(axis=-1)):
-            mean = tested(5, PairSettings(), source)
+            mean = as_decided(5, PairSettings(), source)
             found[f"{source} 5 mean"] = evaluate(
                 mean, calibrate(pooled(5), policy), policy, SEED
             ).to_dict()
@@ -327,7 +329,7 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
         others = vectors.copy()
         others[tested] = embed(changed(canvases[tested], rescan))
         for source in SOURCES:
-            again = tested(1, PairSettings(), source, others)
+            again = as_decided(1, PairSettings(), source, others)
             one = evaluate(again, calibrations[1], policy, SEED)
             found[f"{source} 1, {name}"] = one.to_dict()
     return found

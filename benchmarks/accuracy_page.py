@@ -112,13 +112,17 @@ def _carried_over(
         for source in names if "sources" in row else ():
             if source in row["sources"]:
                 continue
-            figures, mixed, raw = row["figures"], f"{source} mixed", f"{source} mixed, not stretched"
+            figures, mixed = row["figures"], f"{source} mixed"
             cells = [
                 names[source],
                 _cell(figures, mixed, "auc_mixed"),
                 _cell(figures, mixed, "eer_skilled"),
                 f"{figures[f'{source} stretch']:.3f}",
-                *(_cell(figures, which, f) for which in (mixed, raw) for f in ("far_mixed", "frr")),
+                *(
+                    _cell(figures, which, name)
+                    for which in (mixed, f"{mixed}, not stretched")
+                    for name in ("far_mixed", "frr")
+                ),
             ]
             lines.append(f"| {_title(row, results)} | {' | '.join(cells)} |")
     return [*lines, ""]

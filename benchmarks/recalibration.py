@@ -28,6 +28,7 @@ from siamese.pictures import Picture, hash_pictures
 from siamese.preparing import canvas_store, canvases_of
 from siamese.recalibration import recalibrate
 from siamese.sources import layouts
+from siamese.stretch import near_hands, stretch
 from siamese.trials import Trials, fuse, spread_of
 from siamese.verifier import Verifier
 
@@ -86,14 +87,19 @@ def trials_of(site: Site, writers: list[str], n: int, claims: int, seed: int) ->
 
 def one_draw(
     site: Site, verifier: Verifier, policy: PolicySettings, n: int, draw: int
-) -> tuple[Trials, dict[str, Verifier]]:
-    """Trials of the writers that were not labelled, and the verifier before and after."""
+) -> dict[str, tuple[Trials, Verifier]]:
+    """Before and after: the verifier, and as it has them the trials of who was not labelled."""
     order = np.random.default_rng((2011, draw)).permutation(sorted(site.genuine)).tolist()
     labelled = trials_of(site, order[:LABELLED], n, 1, draw)
     # What is fitted for one reference is asked for too; it is not looked at when n is more.
     known = (labelled,) if n == 1 else (trials_of(site, order[:LABELLED], 1, 1, draw), labelled)
-    after = recalibrate(verifier, known, pd.DataFrame(), policy, seed=draw).verifier
-    return trials_of(site, order[LABELLED:], n, 30, draw), {"before": verifier, "after": after}
+    after = recalibrate(verifier, known, 0.0, pd.DataFrame(), policy, seed=draw).verifier
+    others = order[LABELLED:]
+    trials = trials_of(site, others, n, 30, draw)
+    vectors = np.concatenate([site.genuine[writer] for writer in others])
+    whose = np.repeat(others, [len(site.genuine[writer]) for writer in others])
+    by = stretch(near_hands(vectors, whose), verifier.near_hands)
+    return {"before": (trials.stretched(by), verifier), "after": (trials, after)}
 
 
 def main() -> None:
@@ -108,8 +114,8 @@ def main() -> None:
     draws: dict[str, list[tuple[float, float, float]]] = {}
     for n in (1, 5):
         for draw in range(DRAWS):
-            others, versions = one_draw(site, verifier, policy, n, draw)
-            for when, one in versions.items():
+            versions = one_draw(site, verifier, policy, n, draw)
+            for when, (others, one) in versions.items():
                 name = f"{n} {when}"
                 calibration = one.calibration(n)
                 if draw == 0:

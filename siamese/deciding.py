@@ -52,6 +52,7 @@ def decided(
     tiers: Tiers,
     root: Path,
     names: Mapping[tuple[str, str], str],
+    stretch: float,
 ) -> list[dict[str, object]]:
     """A row of the decisions table for each claim, but for what is the same of all.
 
@@ -59,13 +60,13 @@ def decided(
     ----------
     ids : of the claims' pictures. facts : as :func:`siamese.scoring.with_vectors` gives them, of
     all these pictures. root : where the names of pictures start. names : of enrolled references,
-    by writer and id.
+    by writer and id. stretch : of all distances, see :mod:`siamese.stretch`.
     """
     known, vectors = _by_id(facts)
     shown = [_shown(claim, ids, known) for claim in claims]
     gaps = gaps_between(vectors, [pictures.rows for pictures in shown])
     return [
-        _row(claim, pictures, between, ids, tiers, root, names)
+        _row(claim, pictures, between.stretched(stretch), ids, tiers, root, names)
         for claim, pictures, between in zip(claims, shown, gaps, strict=True)
     ]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from siamese import imaging
 from siamese.calibration import p_genuine
 from siamese.config import PolicySettings
-from siamese.trials import fuse, spread_of
+from siamese.trials import FARTHEST, fuse, spread_of
 
 if TYPE_CHECKING:
     from siamese.verifier import Verifier
@@ -55,6 +55,10 @@ class Gaps(NamedTuple):
 
     to_references: npt.NDArray[np.float64]
     spread: float
+
+    def stretched(self, by: float) -> Gaps:
+        """Both times what :func:`siamese.stretch.stretch` tells."""
+        return Gaps(np.minimum(self.to_references * by, FARTHEST), self.spread * by)
 
 
 def gaps_between(

@@ -22,6 +22,7 @@ from siamese.imaging import USABLE
 from siamese.metrics import Estimate
 from siamese.pictures import Picture
 from siamese.record import Record
+from siamese.stretch import stretch
 from siamese.trials import Trials, fuse, spread_of
 from siamese.verifier import Verifier
 
@@ -141,17 +142,20 @@ def _enough(trials: Trials) -> bool:
 def recalibrate(
     verifier: Verifier,
     trials: Sequence[Trials],
+    near: float,
     pictures: pd.DataFrame,
     policy: PolicySettings,
     seed: int,
 ) -> Recalibrated:
     """Fit likelihood ratio and thresholds anew, for each number of references there are trials of.
 
-    Claims with more references than that are then decided by their mean distance.
+    Claims with more references than that are then decided by their mean distance. Distances are
+    not stretched any more: the thresholds are the site's own.
 
     Parameters
     ----------
-    trials : of :func:`labelled_trials`. pictures : ``writer`` and the
+    trials : of :func:`labelled_trials`. near : :func:`siamese.scoring.near_references` of the
+        same claims, by which they were stretched before. pictures : ``writer`` and the
         :data:`siamese.record.STATISTICS` of the questioned signatures.
 
     Raises
@@ -172,13 +176,14 @@ def recalibrate(
         verifier.under(policy),
         calibrations=tuple(calibration for _, calibration in fitted),
         record=Record(tuple(one for one, _ in fitted), (), pictures),
+        near_hands=0.0,
     )
     held_out = _each_left_out(single, policy)
     old = verifier.under(policy).calibration(1)
     return Recalibrated(
         made,
         len(single.kind),
-        policy_figures(single, old, policy, seed),
+        policy_figures(single.stretched(stretch(near, verifier.near_hands)), old, policy, seed),
         {} if held_out is None else decision_figures(single, held_out, policy, seed),
     )
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from siamese.canvases import File
@@ -19,18 +20,21 @@ from siamese.config import ScoringSettings
 from siamese.deciding import decided
 from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment
-from siamese.files import fingerprint
+from siamese.feedback import writers_of
+from siamese.files import fingerprint, read_json, write_json
 from siamese.imaging import USABLE
 from siamese.memory import give_back_memory
 from siamese.pictures import Picture
 from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
 from siamese.store import CANVAS_SCHEMA, ContentStore, embedding_schema
+from siamese.stretch import near_hands, stretch
 from siamese.tables import CLAIM_DECISIONS
 from siamese.tiers import Tiers
 from siamese.verifier import Verifier
 
 _HASHES = 50_000  # hashes of files that are kept
 _AT_ONCE = 512  # pictures that are embedded before their vectors are kept
+_STRETCH = "stretch.json"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def score_shards(
     """Decide on every claim, by the verifier's policy; some claims at a time.
 
     A finished shard is in the ledger before the next is decided on, and is read from there when a
-    killed run is started again; the result is the same to the last bit.
+    killed run is started again; the result is the same to the last bit. Distances are stretched by
+    what the references of the first shard tell (:mod:`siamese.stretch`).
 
     Yields
     ------
@@ -92,7 +97,8 @@ def score_shards(
     size, step = verifier.imaging_settings, settings.shard
 
     hashed: dict[Path, str] = {}  # a reference is in claims of many shards
-    done = 0
+    done, by = 0, stretch_of(batch.ledger)
+    kept = by is not None
 
     def prepared(start: int) -> _Shard:
         some = claims[start : start + step]
@@ -101,7 +107,7 @@ def score_shards(
         ids = hash_claims(some, hashed)
         name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
-        table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()
+        table, facts = CLAIM_DECISIONS.read_whole(entry) if kept else None, pd.DataFrame()
         if table is None:
             files = files_of(some, ids, enrolled)
             facts = prepare_files(files, size, ahead, decoders=decoders)
@@ -123,8 +129,12 @@ def score_shards(
             shard = coming.popleft().result()
             coming.extend(itertools.islice(begun, 1))
             table = shard.table
+            if by is None:
+                near = near_references(shard.claims, shard.ids, shard.facts)
+                by = stretch(near, verifier.near_hands)
+                write_json(batch.ledger / _STRETCH, by)
             if table is None:
-                rows = decided(shard.claims, shard.ids, shard.facts, tiers, batch.root, names)
+                rows = decided(shard.claims, shard.ids, shard.facts, tiers, batch.root, names, by)
                 decisions = pd.DataFrame(rows).assign(
                     model_version=batch.model_version,
                     scored_at=batch.scored_at.replace(microsecond=0),
@@ -142,6 +152,39 @@ def score_claims(
 ) -> pd.DataFrame:
     """The decisions of :func:`score_shards` as one table."""
     return pd.concat(score_shards(claims, batch, verifier, settings), ignore_index=True)
+
+
+def stretch_of(ledger: Path) -> float | None:
+    """What the distances of a run are multiplied by; None before its first shard."""
+    try:
+        return float(read_json(ledger / _STRETCH))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def near_references(
+    claims: Sequence[Claim], ids: Mapping[Picture, str], facts: pd.DataFrame
+) -> float:
+    """:func:`siamese.stretch.near_hands` of the references of some claims.
+
+    Parameters
+    ----------
+    ids : of the claims' pictures. facts : as :func:`with_vectors` gives them.
+    """
+    vectors = facts["embedding"].dropna()
+    named = {
+        claim.claim_id: (claim.writer, [*(ids[one] for one in claim.references), *claim.enrolled])
+        for claim in claims
+        if not claim.problem
+    }
+    writers = writers_of(named)
+    whose = {one: writers[name] for name, (_, references) in named.items() for one in references}
+    usable = [one for one in whose if one in vectors.index]
+    if not usable:
+        return 0.0
+    return near_hands(
+        np.stack(vectors.loc[usable].tolist()), np.array([whose[one] for one in usable])
+    )
 
 
 def files_of(

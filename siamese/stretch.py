@@ -55,6 +55,22 @@ def nearest_usual(of_sources: Iterable[float]) -> float:
     return min((near for near in of_sources if near > 0), default=0.0)
 
 
+def near_by_source(
+    vectors: Floats, writers: Names, genuine: npt.NDArray[np.bool_], sources: Names
+) -> dict[str, float]:
+    """:func:`near_hands` of the genuine signatures of each source.
+
+    Parameters
+    ----------
+    writers : (N,) whom each is or imitates. genuine, sources : (N,).
+    """
+    found = {}
+    for source in np.unique(sources):
+        mine = genuine & (sources == source)
+        found[str(source)] = near_hands(vectors[mine], writers[mine])
+    return found
+
+
 def stretch(here: float, usual: float) -> float:
     """What to multiply distances by, at least 1.
 

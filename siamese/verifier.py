@@ -29,12 +29,14 @@ from siamese.model import SignatureNet, folded, load_network, save_weights
 from siamese.record import Record
 
 _WEIGHTS, _FACTS = "weights.safetensors", "verifier.json"
-_FORMAT = 8  # raised when the meaning of verifier.json changes
+_FORMAT = 9  # raised when the meaning of verifier.json changes
 
 
 _CALIBRATIONS: TypeAdapter[list[Calibration]] = TypeAdapter(
     Annotated[list[Calibration], Field(min_length=1)], config=ConfigDict(allow_inf_nan=False)
 )
+
+_NEAR: TypeAdapter[float] = TypeAdapter(Annotated[float, Field(ge=0, le=2)])
 
 
 #: What a file that was tampered with may raise where it is read.
@@ -54,6 +56,7 @@ class Verifier:
     calibrations : by number of references, ascending; the first is for one.
     provenance : seed, data fingerprint, config and code version that it was made with.
     record : the trials that it was calibrated and tested on.
+    near_hands : of its calibration, see :mod:`siamese.stretch`; 0: bulk scoring stretches nothing.
     """
 
     network: SignatureNet
@@ -63,6 +66,7 @@ class Verifier:
     calibrations: tuple[Calibration, ...]
     provenance: dict[str, Any]
     record: Record = field(default_factory=Record)
+    near_hands: float = 0.0
 
     @property
     def embedding_fingerprint(self) -> str:
@@ -113,7 +117,10 @@ class Verifier:
         return folded(self.network)
 
     def compare(self, references: list[bytes], questioned: bytes) -> Comparison:
-        """Compare the bytes of pictures; a bad picture makes the comparison ``unusable``."""
+        """Compare the bytes of pictures; a bad picture makes the comparison ``unusable``.
+
+        By distances as they are: who else signs there, which bulk scoring looks at, is not known.
+        """
         return self.compare_all([(references, questioned)])[0]
 
     def compare_all(self, claims: Sequence[tuple[list[bytes], bytes]]) -> list[Comparison]:
@@ -168,6 +175,7 @@ class Verifier:
                 "imaging": self.imaging_settings.model_dump(),
                 "policy": self.policy.model_dump(),
                 "calibrations": [c.to_dict() for c in self.calibrations],
+                "near_hands": self.near_hands,
                 "provenance": self.provenance,
             },
         )
@@ -206,6 +214,7 @@ class Verifier:
                 tuple(_CALIBRATIONS.validate_python(facts["calibrations"], strict=False)),
                 dict(facts["provenance"]),
                 Record.from_files(files),
+                _NEAR.validate_python(facts["near_hands"]),
             )
         except VerifierError:
             raise

@@ -9,11 +9,12 @@ from siamese.embedding import embed
 from siamese.model import load_network
 from siamese.preparing import canvas_store, imaging_fingerprint
 from siamese.record import Record, stored_facts
+from siamese.stretch import nearest_usual
 from siamese.tables import IMAGES
 from siamese.trials import fused_trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks.pairs import read_pairs
-from tasks.signatures import signature_set
+from tasks.signatures import near_hands_of, signature_set
 from tasks.stage import Output, Work, stage
 
 #: References per claim that get a calibration of their own; more use the last.
@@ -27,7 +28,8 @@ def calibrate(
     """A verifier: the network with a calibration for each number of references."""
     network = load_network((trained / "network.safetensors").read_bytes(), settings.network)
     table = read_pairs(pairs, "calibration")
-    signatures = signature_set(settings, IMAGES.read(splits / "images.parquet"), table)
+    images = IMAGES.read(splits / "images.parquet")
+    signatures = signature_set(settings, images, table)
     vectors = embed(network, signatures.canvases)
     single = single_trials(table, pair_distances(table, signatures.ids, vectors))
     fitted = [calibration.calibrate(single, settings.policy)]
@@ -55,6 +57,7 @@ def calibrate(
             "training_fingerprint": trained.key,
         },
         record=Record(tuple(record), (), stored_facts(store, settings.imaging, writers)),
+        near_hands=nearest_usual(near_hands_of(signatures, vectors, images).values()),
     )
     made.save(work.into)
     rows = "\n".join(

@@ -24,7 +24,7 @@ from siamese.trials import Trials, pair_distances, single_trials
 from siamese.verifier import Verifier, VerifierError
 from tasks import tracking
 from tasks.pairs import read_pairs
-from tasks.signatures import files_of, named_in, signature_set
+from tasks.signatures import as_decided, files_of, named_in, near_hands_of, signature_set
 from tasks.stage import Output, tell
 
 _FEWEST_WRITERS = 5
@@ -202,7 +202,9 @@ def _trials(
     own = settings.model_copy(update={"imaging": verifier.imaging_settings})
     signatures = signature_set(own, images, table)
     vectors: np.ndarray = verifier.embed(signatures.canvases)
-    return single_trials(table, pair_distances(table, signatures.ids, vectors))
+    near = near_hands_of(signatures, vectors, images)
+    single = single_trials(table, pair_distances(table, signatures.ids, vectors))
+    return as_decided(single, near, verifier.near_hands, images)
 
 
 def _settled(settings: Settings, client: MlflowClient, version: str, champion: str) -> str:

@@ -25,7 +25,7 @@ from siamese.training import SignatureSet
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 from siamese.verifier import Verifier
 from tasks.pairs import read_pairs
-from tasks.signatures import signature_set
+from tasks.signatures import as_decided, near_hands_of, signature_set
 from tasks.stage import Output, Work, stage
 
 _HARDEST = 20
@@ -47,7 +47,12 @@ def evaluate(
     vectors = verifier.embed(signatures.canvases)
     single = single_trials(table, pair_distances(table, signatures.ids, vectors))
     tried = {1: single, 5: fused_trials(table, signatures.ids, vectors, 5, settings.seed)}
-    tried = {n: one for n, one in tried.items() if len(one.label)}
+    near = near_hands_of(signatures, vectors, images)
+    tried = {
+        n: as_decided(one, near, verifier.near_hands, images)
+        for n, one in tried.items()
+        if len(one.label)
+    }
     evaluations = [
         evaluation.evaluate(one, verifier.calibration(n), settings.policy, settings.seed)
         for n, one in tried.items()
@@ -55,6 +60,7 @@ def evaluate(
     work.log("Looking for leaks: probes on paper and on questioned signatures alone.")
     found = _probes(settings, splits, pairs, verifier, images, signatures)
 
+    single = tried[1]
     _write_scores(work, table, single, verifier)
     first = verifier.calibration(1)
     figures = work.into / "figures"

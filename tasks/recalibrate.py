@@ -15,7 +15,7 @@ from siamese.files import read_json, write_json
 from siamese.metrics import Estimate
 from siamese.preparing import prepare_files
 from siamese.record import stored_facts
-from siamese.scoring import Stores, files_of, with_vectors
+from siamese.scoring import Stores, files_of, near_references, with_vectors
 from siamese.trials import Trials
 from siamese.verifier import Verifier
 from tasks import tracking
@@ -50,7 +50,14 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     trials, left_out = recalibration.labelled_trials(claims, known, hashes, REFERENCES)
     asked = {i: w for one in trials[:1] for i, w in zip(one.questioned, one.writer, strict=True)}
     pictures = stored_facts(stores.canvases, verifier.imaging_settings, asked)
-    made = recalibration.recalibrate(verifier, trials, pictures, settings.policy, settings.seed)
+    made = recalibration.recalibrate(
+        verifier,
+        trials,
+        near_references(claims, hashes, known),
+        pictures,
+        settings.policy,
+        settings.seed,
+    )
     figures = {
         "from": model.stage,
         "policy": str(settings.policy.at(None)),

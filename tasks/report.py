@@ -14,6 +14,11 @@ from siamese.verifier import Verifier
 from tasks.score import enrolment_of
 from tasks.stage import Output, Work, stage
 
+_DISTANCES = (
+    "as they are",
+    "multiplied by {stretch:.2f}, as different people's signatures lie nearer to each other here "
+    "than where the thresholds come from",
+)
 _PAGE = Path(str(reporting.__file__)).parent
 
 
@@ -31,15 +36,17 @@ def report(
     decisions = scored / "decisions.parquet"
     scored_at = CLAIM_DECISIONS.columns(decisions, ["scored_at"])["scored_at"]
     verifier = Verifier.load(model.path).under(settings.policy)
+    claims = read_json(scored / "claims.json")
     findings = reporting.Findings(
         explanations=explained / "explanations.parquet",
         shifts=[Shift(**one) for one in read_json(drifted / "drift.json")],
         enrolled=enrolment_of(settings).files,
         provenance={
             "Model": model.stage,
-            "Claims fingerprint": read_json(scored / "claims.json")["fingerprint"],
+            "Claims fingerprint": claims["fingerprint"],
             "Code version": work.provenance["code_version"],
             "Scored at": str(scored_at.iloc[0]),
+            "Distances": _DISTANCES[claims["stretch"] > 1].format(**claims),
         },
     )
     path = reporting.write_report(

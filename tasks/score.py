@@ -79,8 +79,15 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     # That of the folder as it was when the run began; each row has the ids of what it is about.
     facts = {**work.provenance, "claims_fingerprint": work.outside, "model": model.stage}
     CLAIM_DECISIONS.write_all(tables(), work.into / "decisions.parquet", facts)
-    write_json(work.into / "claims.json", {"fingerprint": work.outside})
+    stretch = scoring.stretch_of(batch.ledger) or 1.0
+    write_json(work.into / "claims.json", {"fingerprint": work.outside, "stretch": stretch})
     shutil.rmtree(batch.ledger)
+    if stretch > 1:
+        work.log(
+            f"Different people's signatures lie nearer to each other in these claims than where "
+            f"the thresholds come from, so distances were multiplied by {stretch:.2f}. Thresholds "
+            "from your own labelled claims tell better: siamese recalibrate."
+        )
     told = ", ".join(f"{counts[name]} {name}" for name in DECISIONS)
     work.log(f"{counts.total():,} claims: {told}.")
     return f"## Decisions\n\n{counts.total():,} claims: {told}.\n"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from siamese.config import Settings
 from siamese.preparing import canvas_store, canvases_of
+from siamese.stretch import near_by_source, stretch
 from siamese.training import SignatureSet
+from siamese.trials import Trials
 
 
 def signature_set(settings: Settings, images: pd.DataFrame, pairs: pd.DataFrame) -> SignatureSet:
@@ -21,6 +25,28 @@ def signature_set(settings: Settings, images: pd.DataFrame, pairs: pd.DataFrame)
         (mine["kind"] == "genuine").to_numpy(),
         mine["image_id"].to_numpy(dtype=str),
     )
+
+
+def near_hands_of(
+    signatures: SignatureSet, vectors: npt.NDArray[np.float32], images: pd.DataFrame
+) -> dict[str, float]:
+    """How near hands lie, by source: see :mod:`siamese.stretch`."""
+    sources = images.set_index("image_id")["source"].loc[signatures.ids].to_numpy(str)
+    return near_by_source(vectors, signatures.writers, signatures.genuine, sources)
+
+
+def as_decided(
+    trials: Trials, near: dict[str, float], usual: float, images: pd.DataFrame
+) -> Trials:
+    """Trials with their distances as bulk scoring of each source by itself would have them.
+
+    Parameters
+    ----------
+    near : of :func:`near_hands_of`. usual : of the verifier.
+    """
+    by = {source: stretch(here, usual) for source, here in near.items()}
+    source_of = images.drop_duplicates("writer").set_index("writer")["source"]
+    return trials.stretched(source_of.loc[trials.writer].map(by).to_numpy(np.float64))
 
 
 def named_in(pairs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:

@@ -58,16 +58,16 @@ def test_few_labelled_claims_keep_the_policy_on_others() -> None:
 def test_recalibration_says_what_it_changes_and_where_from() -> None:
     home, site = trials(1, shift=0.5), few(trials(3, shift=0.25, writers=40), 25, 0)
     verifier = replace(small_verifier(), record=Record((home,)))
-    made = recalibrate(verifier, [site], pd.DataFrame(), POLICY, seed=1)
+    made = recalibrate(verifier, [site], 0.0, pd.DataFrame(), POLICY, seed=1)
     assert made.verifier.network is verifier.network
     assert made.verifier.calibrations != verifier.calibrations
     assert made.before["policy_far_skilled"].value > made.after["policy_far_skilled"].value
     assert made.after["policy_far_skilled"].n == 25
     assert made.claims == 50
     alone = replace(site, writer=np.full(50, "one"))
-    assert recalibrate(verifier, [alone], pd.DataFrame(), POLICY, seed=1).after == {}
+    assert recalibrate(verifier, [alone], 0.0, pd.DataFrame(), POLICY, seed=1).after == {}
     hopeless = replace(site, n_references=2, distance=2 - site.distance)
-    both = recalibrate(verifier, [site, hopeless], pd.DataFrame(), POLICY, seed=1)
+    both = recalibrate(verifier, [site, hopeless], 0.0, pd.DataFrame(), POLICY, seed=1)
     assert [c.n_references for c in both.verifier.calibrations] == [1]
 
 
@@ -101,7 +101,7 @@ def test_each_labelled_claim_is_one_trial_and_the_rest_say_why(tmp_path: Path) -
 def test_too_few_or_unlabelled_claims_are_refused(tmp_path: Path) -> None:
     verifier = replace(small_verifier(), record=Record((trials(1),)))
     with pytest.raises(CalibrationError, match="at least 10 genuine and 10 forged"):
-        recalibrate(verifier, [], pd.DataFrame(), POLICY, seed=1)
+        recalibrate(verifier, [], 0.0, pd.DataFrame(), POLICY, seed=1)
     picture(tmp_path / "a" / "questioned.png", 1)
     picture(tmp_path / "a" / "reference.png", 2)
     (claim,) = read_claims(tmp_path)
