@@ -60,6 +60,9 @@ def render(
             "",
             f"- Policy: accept while FAR_skilled ≤ {verifier.policy.max_far_skilled:.1%}, reject "
             f"while FRR ≤ {verifier.policy.max_frr:.1%}, prior {verifier.policy.prior:.0%}.",
+            f"- Signatures of different calibration writers: one pair in ten within a distance of "
+            f"{verifier.near_hands:.3f}. Where they lie nearer, bulk scoring multiplies all "
+            "distances, by a third at most.",
             f"- Seed {provenance.get('seed')}, data fingerprint "
             f"`{provenance.get('data_fingerprint')}`, code version "
             f"`{provenance.get('code_version')}`, imaging "
