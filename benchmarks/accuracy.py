@@ -48,7 +48,7 @@ from siamese.stretch import near_hands, nearest_usual, stretch
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
 
 ROOT = Path(__file__).parents[1]
-LONG = 3500  # steps
+LONG = 2800  # steps
 ALONE = 500  # steps of the network by itself: all of a distance is what they taught it
 CPU = torch.device("cpu")
 Floats = npt.NDArray[np.float32]

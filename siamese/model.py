@@ -69,7 +69,7 @@ class SignatureNet(nn.Module):
     stroke_weight = 0.7
     # A number that all vectors share before they are made of unit length: how long a vector was
     # is then not lost, which tells too.
-    shared = 8 * stroke_weight
+    shared = 5.6
     most_scaled = 0.7  # of the logarithm of a hand's scale: twice as far, or half
     # Who signs like many others is held against them by chance more often: of the logarithm of
     # the distance to the nearest hands of a cohort, this share is taken to the scale. What

@@ -1,4 +1,4 @@
-"""Pieces of strokes, and which of them a hand makes its own way.
+"""Small pieces of strokes, and which of them a hand makes its own way.
 
 Around every piece of ink, which ways the edges run in 4 × 4 cells (after SIFT, Lowe, IJCV 60,
 2004, with square roots: Arandjelović and Zisserman, CVPR 2012): in small cells, and in cells
