@@ -28,8 +28,10 @@ audit: $(VENV)/installed-dev
 release: $(VENV)/installed-dev
 	VENV=$(VENV) .ci/release
 
+# The pip that comes with Python takes three times as long to choose versions.
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
