@@ -27,6 +27,7 @@ Names = npt.NDArray[np.str_]
 FEWEST = 8
 _QUANTILE = 0.1  # the nearest say more about who may be taken for whom than those in the middle
 _SHARE = 0.75  # of the logarithm of the ratio
+_LEAST = 1.05  # less is what as few writers as there are in a calibration differ by anyway
 _MOST = 4 / 3  # a folder with one writer under several names cannot stretch all out of reach
 _LOOKED_AT = 1000  # signatures
 
@@ -72,17 +73,17 @@ def near_by_source(
 
 
 def stretch(here: float, usual: float) -> float:
-    """What to multiply distances by, at least 1.
+    """What to multiply distances by: 1, or clearly more.
 
     Parameters
     ----------
     here : :func:`near_hands` where it is decided. usual : as :func:`nearest_usual`. Where either
         is 0, not known, nothing is stretched.
 
-    >>> stretch(0.5, 0.5), stretch(0.6, 0.5), stretch(0.4, 0.5), stretch(0.01, 0.5)
+    >>> stretch(0.6, 0.5), stretch(0.48, 0.5), stretch(0.4, 0.5), stretch(0.01, 0.5)
     (1.0, 1.0, 1.182, 1.333)
     """
-    if min(here, usual) <= 0:
+    if min(here, usual) <= 0 or (by := (usual / here) ** _SHARE) < _LEAST:
         return 1.0
     # Rounded: the last bits of a sum of products differ from one machine to the next.
-    return round(float(np.clip((usual / here) ** _SHARE, 1, _MOST)), 3)
+    return round(min(by, _MOST), 3)

@@ -64,7 +64,7 @@ def test_the_usual_is_of_the_source_whose_hands_lie_nearest() -> None:
 @given(st.floats(0.01, 2), st.floats(0.01, 2))
 def test_nothing_is_ever_shortened_or_put_out_of_reach(here: float, usual: float) -> None:
     by = stretch(here, usual)
-    assert 1 <= by <= 1.334
+    assert by == 1 or 1.05 <= by <= 1.333
     assert here < usual or by == 1
     assert stretch(here * 0.9, usual) >= by
 
