@@ -84,9 +84,9 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     shutil.rmtree(batch.ledger)
     if stretch > 1:
         work.log(
-            f"Different people's signatures lie nearer to each other in these claims than where "
-            f"the thresholds come from, so distances were multiplied by {stretch:.2f}. Thresholds "
-            "from your own labelled claims tell better: siamese recalibrate."
+            "Different people's signatures lie nearer to each other in these claims than where "
+            f"the thresholds come from, so distances were multiplied by {stretch:.2f}. Whether "
+            "that is enough, some labelled claims of your own tell: siamese recalibrate."
         )
     told = ", ".join(f"{counts[name]} {name}" for name in DECISIONS)
     work.log(f"{counts.total():,} claims: {told}.")
