@@ -47,8 +47,8 @@ def near_hands(vectors: Floats, writers: Names) -> float:
     some, whose = vectors[rows], np.unique(writers[rows], return_inverse=True)[1]
     if len(np.unique(whose)) < FEWEST:
         return 0.0
-    like = some @ some.T
-    return float(np.sqrt(2 - 2 * np.quantile(like[whose[:, None] < whose], 1 - _QUANTILE)))
+    like = (some @ some.T)[whose[:, None] < whose]
+    return float(np.sqrt(2 - 2 * min(np.quantile(like, 1 - _QUANTILE), 1.0)))
 
 
 def nearest_usual(of_sources: Iterable[float]) -> float:

@@ -46,6 +46,8 @@ def test_too_few_writers_tell_nothing() -> None:
     assert near_hands(*hands(FEWEST - 1, 0.1)) == 0
     assert near_hands(np.zeros((0, 4), np.float32), np.array([], str)) == 0
     assert stretch(0, 0.5) == stretch(0.5, 0) == 1
+    same = np.tile(hands(1, 0.1, 1)[0], (FEWEST, 1))  # one picture under many names
+    assert near_hands(same, np.arange(FEWEST).astype(str)) == pytest.approx(0, abs=1e-3)
     assert nearest_usual([]) == nearest_usual([0.0]) == 0
 
 
