@@ -15,6 +15,7 @@ import platform
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from siamese.claims import fingerprint_claims
 from siamese.config import ScoringSettings, Settings
 from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
-from siamese.scoring import Batch, score_shards
+from siamese.scoring import Batch, score_shards, stretch_of
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
 
@@ -34,7 +35,9 @@ def by_library(root: Path, model: Path, work: Path) -> None:
     fingerprint_claims(claims, root)
     none, when = read_enrolment(work / "none"), datetime.now(UTC)
     batch = Batch(root, none, work / "store", work / "ledger", "1", when)
-    tables = score_shards(claims, batch, Verifier.load(model), ScoringSettings())
+    verifier, settings = Verifier.load(model), ScoringSettings()
+    batch = replace(batch, stretch=stretch_of(claims, batch, verifier, settings))
+    tables = score_shards(claims, batch, verifier, settings)
     CLAIM_DECISIONS.write_all(tables, work / "decisions.parquet", {})
 
 

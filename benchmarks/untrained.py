@@ -29,6 +29,7 @@ def untrained(canvases: npt.NDArray[np.uint8]) -> Verifier:
         tuple(calibrate(one, policy) for one in trials),
         {"seed": 1},
         Record(calibration=trials, test=trials),
+        near_hands=0.2,
     )
 
 

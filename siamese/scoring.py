@@ -21,7 +21,7 @@ from siamese.deciding import decided
 from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment
 from siamese.feedback import writers_of
-from siamese.files import fingerprint, read_json, write_json
+from siamese.files import fingerprint
 from siamese.imaging import USABLE
 from siamese.memory import give_back_memory
 from siamese.pictures import Picture
@@ -34,7 +34,7 @@ from siamese.verifier import Verifier
 
 _HASHES = 50_000  # hashes of files that are kept
 _AT_ONCE = 512  # pictures that are embedded before their vectors are kept
-_STRETCH = "stretch.json"
+_ASKED = 256  # claims whose references tell how near hands lie
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Batch:
     root : the claims folder; paths in the table are relative to it. enrolment : where enrolled
     references are. store : folder of canvases and vectors, shared by all runs. ledger : folder
     of this run's finished shards. model_version, scored_at : as they shall stand in the table.
+    stretch : of all distances, as :func:`stretch_of` the claims.
     """
 
     root: Path
@@ -70,96 +71,28 @@ class Batch:
     ledger: Path
     model_version: str
     scored_at: datetime
+    stretch: float = 1.0
 
 
-def score_shards(
-    claims: Sequence[Claim],
-    batch: Batch,
-    verifier: Verifier,
-    settings: ScoringSettings,
-    progress: Progress = lambda done, total: None,
-) -> Iterator[pd.DataFrame]:
-    """Decide on every claim, by the verifier's policy; some claims at a time.
-
-    A finished shard is in the ledger before the next is decided on, and is read from there when a
-    killed run is started again; the result is the same to the last bit. Distances are stretched by
-    what the references of the first shard tell (:mod:`siamese.stretch`).
-
-    Yields
-    ------
-    Decisions tables, one row a claim in the order given, with further columns at the end.
-    """
-    tiers = Tiers.of(verifier)
-    stores = Stores.of(verifier, batch.store)
-    ahead = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the thread that decodes
-    names, enrolled = batch.enrolment.names, batch.enrolment.files
-    batch = replace(batch, root=batch.root.resolve())
-    size, step = verifier.imaging_settings, settings.shard
-
-    hashed: dict[Path, str] = {}  # a reference is in claims of many shards
-    done, by = 0, stretch_of(batch.ledger)
-    kept = by is not None
-
-    def prepared(start: int) -> _Shard:
-        some = claims[start : start + step]
-        if len(hashed) > _HASHES:
-            hashed.clear()
-        ids = hash_claims(some, hashed)
-        name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
-        entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
-        table, facts = CLAIM_DECISIONS.read_whole(entry) if kept else None, pd.DataFrame()
-        if table is None:
-            files = files_of(some, ids, enrolled)
-            facts = prepare_files(files, size, ahead, decoders=decoders)
-        return _Shard(some, ids, entry, table, facts)
-
-    def embedded(coming: Future[_Shard]) -> _Shard:
-        shard = coming.result()
-        if shard.table is not None:
-            return shard
-        return shard._replace(facts=with_vectors(shard.facts, verifier, stores))
-
-    with Decoders(settings.workers) as decoders, _Thread() as first, _Thread() as second:
-        # While one shard is decided on, the network is at work on the pictures of the next, and
-        # those of the one after it are decoded.
-        starts = iter(range(0, len(claims), step))
-        begun = (second.submit(embedded, first.submit(prepared, start)) for start in starts)
-        coming = deque(itertools.islice(begun, 2))
-        while coming:
-            shard = coming.popleft().result()
-            coming.extend(itertools.islice(begun, 1))
-            table = shard.table
-            if by is None:
-                near = near_references(shard.claims, shard.ids, shard.facts)
-                by = stretch(near, verifier.near_hands)
-                write_json(batch.ledger / _STRETCH, by)
-            if table is None:
-                rows = decided(shard.claims, shard.ids, shard.facts, tiers, batch.root, names, by)
-                decisions = pd.DataFrame(rows).assign(
-                    model_version=batch.model_version,
-                    scored_at=batch.scored_at.replace(microsecond=0),
-                )
-                CLAIM_DECISIONS.write(decisions, shard.entry, {})
-                table = CLAIM_DECISIONS.read(shard.entry)
-            yield table
-            give_back_memory()
-            done += len(shard.claims)
-            progress(done, len(claims))
-
-
-def score_claims(
+def stretch_of(
     claims: Sequence[Claim], batch: Batch, verifier: Verifier, settings: ScoringSettings
-) -> pd.DataFrame:
-    """The decisions of :func:`score_shards` as one table."""
-    return pd.concat(score_shards(claims, batch, verifier, settings), ignore_index=True)
+) -> float:
+    """What all distances of these claims are multiplied by: :mod:`siamese.stretch`.
 
-
-def stretch_of(ledger: Path) -> float | None:
-    """What the distances of a run are multiplied by; None before its first shard."""
-    try:
-        return float(read_json(ledger / _STRETCH))
-    except (OSError, ValueError, TypeError):
-        return None
+    From references of claims that are spread evenly over all; what is made of these is in the
+    stores afterwards, and is not made again for their decisions.
+    """
+    if not verifier.near_hands:
+        return 1.0
+    places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
+    some = [replace(claims[place], questioned=None) for place in places]
+    some = [claim for claim in some if not claim.problem]
+    ids = hash_claims(some)
+    files, stores = files_of(some, ids, batch.enrolment.files), Stores.of(verifier, batch.store)
+    size, workers = verifier.imaging_settings, settings.workers
+    facts = prepare_files(files, size, stores.canvases, workers=workers)
+    near = near_references(some, ids, with_vectors(facts, verifier, stores))
+    return stretch(near, verifier.near_hands)
 
 
 def near_references(
@@ -185,6 +118,84 @@ def near_references(
     return near_hands(
         np.stack(vectors.loc[usable].tolist()), np.array([whose[one] for one in usable])
     )
+
+
+def score_shards(
+    claims: Sequence[Claim],
+    batch: Batch,
+    verifier: Verifier,
+    settings: ScoringSettings,
+    progress: Progress = lambda done, total: None,
+) -> Iterator[pd.DataFrame]:
+    """Decide on every claim, by the verifier's policy; some claims at a time.
+
+    A finished shard is in the ledger before the next is decided on, and is read from there when a
+    killed run is started again; the result is the same to the last bit.
+
+    Yields
+    ------
+    Decisions tables, one row a claim in the order given, with further columns at the end.
+    """
+    tiers = Tiers.of(verifier)
+    stores = Stores.of(verifier, batch.store)
+    ahead = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the thread that decodes
+    names, enrolled = batch.enrolment.names, batch.enrolment.files
+    batch = replace(batch, root=batch.root.resolve())
+    size, step = verifier.imaging_settings, settings.shard
+
+    hashed: dict[Path, str] = {}  # a reference is in claims of many shards
+    done = 0
+
+    def prepared(start: int) -> _Shard:
+        some = claims[start : start + step]
+        if len(hashed) > _HASHES:
+            hashed.clear()
+        ids = hash_claims(some, hashed)
+        name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
+        entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
+        table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()
+        if table is None:
+            files = files_of(some, ids, enrolled)
+            facts = prepare_files(files, size, ahead, decoders=decoders)
+        return _Shard(some, ids, entry, table, facts)
+
+    def embedded(coming: Future[_Shard]) -> _Shard:
+        shard = coming.result()
+        if shard.table is not None:
+            return shard
+        return shard._replace(facts=with_vectors(shard.facts, verifier, stores))
+
+    with Decoders(settings.workers) as decoders, _Thread() as first, _Thread() as second:
+        # While one shard is decided on, the network is at work on the pictures of the next, and
+        # those of the one after it are decoded.
+        starts = iter(range(0, len(claims), step))
+        begun = (second.submit(embedded, first.submit(prepared, start)) for start in starts)
+        coming = deque(itertools.islice(begun, 2))
+        while coming:
+            shard = coming.popleft().result()
+            coming.extend(itertools.islice(begun, 1))
+            table = shard.table
+            if table is None:
+                rows = decided(
+                    shard.claims, shard.ids, shard.facts, tiers, batch.root, names, batch.stretch
+                )
+                decisions = pd.DataFrame(rows).assign(
+                    model_version=batch.model_version,
+                    scored_at=batch.scored_at.replace(microsecond=0),
+                )
+                CLAIM_DECISIONS.write(decisions, shard.entry, {})
+                table = CLAIM_DECISIONS.read(shard.entry)
+            yield table
+            give_back_memory()
+            done += len(shard.claims)
+            progress(done, len(claims))
+
+
+def score_claims(
+    claims: Sequence[Claim], batch: Batch, verifier: Verifier, settings: ScoringSettings
+) -> pd.DataFrame:
+    """The decisions of :func:`score_shards` as one table."""
+    return pd.concat(score_shards(claims, batch, verifier, settings), ignore_index=True)
 
 
 def files_of(

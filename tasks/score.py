@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
         model_version=model.stage,
         scored_at=datetime.fromisoformat(started.read_text()),
     )
+    stretch = scoring.stretch_of(found, batch, verifier, settings.scoring)
+    batch = replace(batch, stretch=stretch)
     counts: Counter[str] = Counter()
 
     def tables() -> Iterator[pd.DataFrame]:
@@ -79,7 +82,6 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     # That of the folder as it was when the run began; each row has the ids of what it is about.
     facts = {**work.provenance, "claims_fingerprint": work.outside, "model": model.stage}
     CLAIM_DECISIONS.write_all(tables(), work.into / "decisions.parquet", facts)
-    stretch = scoring.stretch_of(batch.ledger) or 1.0
     write_json(work.into / "claims.json", {"fingerprint": work.outside, "stretch": stretch})
     shutil.rmtree(batch.ledger)
     if stretch > 1:

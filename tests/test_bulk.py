@@ -19,6 +19,7 @@ import real_claims
 from conftest import SHARED
 from programs import SIAMESE, System, environment
 
+from siamese.files import read_json
 from siamese.tables import CLAIM_DECISIONS
 
 KILLS = 20
@@ -57,6 +58,10 @@ def test_two_thousand_real_claims_add_up(
     assert whole[["distance", "p_genuine", "log10_lr"]].notna().all(axis=None)
     page = folder.parents[1] / "report"
     page = max(page.iterdir(), key=lambda p: p.stat().st_mtime)
+    stretch = read_json(folder / "claims.json")["stretch"]
+    assert (f"were multiplied by {stretch:.2f}." in done.stdout) == (stretch > 1)
+    header = f"multiplied by {stretch:.2f}" if stretch > 1 else "as they are"
+    assert header in (page / "report.html").read_text()
     assert (page / "report.html").stat().st_size < 5_000_000
     assert len(list((page / "thumbnails").iterdir())) > 500
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 from siamese.config import ScoringSettings
 from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
-from siamese.scoring import Batch, score_claims
+from siamese.scoring import Batch, score_claims, stretch_of
 from siamese.stretch import FEWEST, near_by_source, near_hands, nearest_usual, stretch
 from siamese.verifier import Verifier, VerifierError
 
@@ -97,14 +98,15 @@ def claims(tmp_path: Path) -> Path:
     return tmp_path / "claims"
 
 
-def scored(claims: Path, near: float, ledger: Path) -> pd.DataFrame:
-    """Nine claims a shard, by a verifier with hands so near in its calibration."""
-    ledger.mkdir(exist_ok=True)
-    enrolment, store = read_enrolment(ledger / "none"), ledger.parent / "store"
-    batch = Batch(claims, enrolment, store, ledger, "1", datetime(2026, 1, 2, tzinfo=UTC))
+def scored(claims: Path, near: float, work: Path, shard: int = 9) -> pd.DataFrame:
+    """By a verifier with hands so near in its calibration."""
+    work.mkdir(exist_ok=True)
+    enrolment, store = read_enrolment(work / "none"), work.parent / "store"
+    batch = Batch(claims, enrolment, store, work, "1", datetime(2026, 1, 2, tzinfo=UTC))
     verifier = replace(small_verifier(), near_hands=near)
-    settings = ScoringSettings(shard=9, workers=1)
-    return score_claims(read_claims(claims), batch, verifier, settings).set_index("claim_id")
+    settings, found = ScoringSettings(shard=shard, workers=1), read_claims(claims)
+    batch = replace(batch, stretch=stretch_of(found, batch, verifier, settings))
+    return score_claims(found, batch, verifier, settings).set_index("claim_id")
 
 
 def test_bulk_scoring_stretches_all_distances_of_a_folder_by_one_factor(
@@ -117,20 +119,21 @@ def test_bulk_scoring_stretches_all_distances_of_a_folder_by_one_factor(
     assert factors.to_numpy() == pytest.approx(np.full(12, 1.333))
     assert (longer["log10_lr"] <= plain["log10_lr"])[told].all()
     pd.testing.assert_frame_equal(plain, scored(claims, 1e-3, tmp_path / "farther"))
+    pd.testing.assert_frame_equal(longer, scored(claims, 2.0, tmp_path / "small", shard=1))
 
 
-def test_a_run_that_goes_on_stretches_by_what_it_began_with(
-    claims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledger = tmp_path / "ledger"
-    whole = scored(claims, 2.0, ledger)
-    _, last = sorted(ledger.glob("*.parquet"))
-    last.unlink()
-    with monkeypatch.context() as patched:
-        patched.setattr("siamese.scoring.near_references", None)  # nothing is measured again
-        pd.testing.assert_frame_equal(whole, scored(claims, 2.0, ledger))
-    (ledger / "stretch.json").write_text("{")
-    pd.testing.assert_frame_equal(whole, scored(claims, 2.0, ledger))
+def test_claims_of_one_person_are_no_different_hands(claims: Path, tmp_path: Path) -> None:
+    """By the name in the manifest, or a reference that they share."""
+    plain = scored(claims, 0.0, tmp_path / "plain")
+    rows = "".join(f"{number},eva\n" for number in range(10, 22))
+    (claims / "claims.csv").write_text(f"claim_id,writer_id\n{rows}")
+    named = scored(claims, 2.0, tmp_path / "named")
+    assert named["distance"].tolist() == plain["distance"].dropna().tolist()
+    (claims / "claims.csv").unlink()
+    for number in range(11, 22):
+        shutil.copy(claims / "10" / "reference_1.png", claims / f"{number}" / "reference_3.png")
+    plain, shared = (scored(claims, near, tmp_path / f"{near}") for near in (0.0, 2.0))
+    pd.testing.assert_frame_equal(plain, shared)
 
 
 def test_how_near_hands_lie_is_kept_with_a_verifier(tmp_path: Path) -> None:
