@@ -33,6 +33,7 @@ from untrained import untrained
 from siamese import imaging, reading
 from siamese.claims import hash_claims
 from siamese.config import ImagingSettings, ScoringSettings
+from siamese.decoding import Decoders
 from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
 from siamese.model import to_input
@@ -56,8 +57,9 @@ def score(root: Path, verifier: Verifier, work: Path) -> int:
         root, read_enrolment(work / "none"), work / "store", ledger, "1", datetime.now(UTC)
     )
     claims = read_claims(root)
-    batch = replace(batch, stretch=stretch_of(claims, batch, verifier, SETTINGS))
-    return len(score_claims(claims, batch, verifier, SETTINGS))
+    with Decoders(SETTINGS.workers) as decoders:
+        batch = replace(batch, stretch=stretch_of(claims, batch, verifier, decoders))
+        return len(score_claims(claims, batch, verifier, SETTINGS, decoders))
 
 
 def pair_at_a_time(pairs: list[tuple[Path, Path]], verifier: Verifier) -> None:

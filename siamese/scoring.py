@@ -34,7 +34,7 @@ from siamese.verifier import Verifier
 
 _HASHES = 50_000  # hashes of files that are kept
 _AT_ONCE = 512  # pictures that are embedded before their vectors are kept
-_ASKED = 256  # claims whose references tell how near hands lie
+_ASKED = 64  # claims whose references tell how near hands lie
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Batch:
 
 
 def stretch_of(
-    claims: Sequence[Claim], batch: Batch, verifier: Verifier, settings: ScoringSettings
+    claims: Sequence[Claim], batch: Batch, verifier: Verifier, decoders: Decoders
 ) -> float:
     """What all distances of these claims are multiplied by: :mod:`siamese.stretch`.
 
@@ -89,8 +89,7 @@ def stretch_of(
     some = [claim for claim in some if not claim.problem]
     ids = hash_claims(some)
     files, stores = files_of(some, ids, batch.enrolment.files), Stores.of(verifier, batch.store)
-    size, workers = verifier.imaging_settings, settings.workers
-    facts = prepare_files(files, size, stores.canvases, workers=workers)
+    facts = prepare_files(files, verifier.imaging_settings, stores.canvases, decoders=decoders)
     near = near_references(some, ids, with_vectors(facts, verifier, stores))
     return stretch(near, verifier.near_hands)
 
@@ -126,11 +125,16 @@ def score_shards(
     verifier: Verifier,
     settings: ScoringSettings,
     progress: Progress = lambda done, total: None,
+    decoders: Decoders | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Decide on every claim, by the verifier's policy; some claims at a time.
 
     A finished shard is in the ledger before the next is decided on, and is read from there when a
     killed run is started again; the result is the same to the last bit.
+
+    Parameters
+    ----------
+    decoders : that :func:`stretch_of` used; to start others takes a second.
 
     Yields
     ------
@@ -156,7 +160,7 @@ def score_shards(
         table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()
         if table is None:
             files = files_of(some, ids, enrolled)
-            facts = prepare_files(files, size, ahead, decoders=decoders)
+            facts = prepare_files(files, size, ahead, decoders=pool)
         return _Shard(some, ids, entry, table, facts)
 
     def embedded(coming: Future[_Shard]) -> _Shard:
@@ -165,7 +169,7 @@ def score_shards(
             return shard
         return shard._replace(facts=with_vectors(shard.facts, verifier, stores))
 
-    with Decoders(settings.workers) as decoders, _Thread() as first, _Thread() as second:
+    with decoders or Decoders(settings.workers) as pool, _Thread() as first, _Thread() as second:
         # While one shard is decided on, the network is at work on the pictures of the next, and
         # those of the one after it are decoded.
         starts = iter(range(0, len(claims), step))
@@ -192,10 +196,15 @@ def score_shards(
 
 
 def score_claims(
-    claims: Sequence[Claim], batch: Batch, verifier: Verifier, settings: ScoringSettings
+    claims: Sequence[Claim],
+    batch: Batch,
+    verifier: Verifier,
+    settings: ScoringSettings,
+    decoders: Decoders | None = None,
 ) -> pd.DataFrame:
     """The decisions of :func:`score_shards` as one table."""
-    return pd.concat(score_shards(claims, batch, verifier, settings), ignore_index=True)
+    shards = score_shards(claims, batch, verifier, settings, decoders=decoders)
+    return pd.concat(shards, ignore_index=True)
 
 
 def files_of(

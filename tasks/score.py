@@ -14,6 +14,7 @@ import pandas as pd
 from siamese import scoring
 from siamese.claims import Claims, fingerprint_claims
 from siamese.config import Settings
+from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment, enrolment_folder, read_enrolment
 from siamese.files import replace_file, write_json, write_text
 from siamese.intake import read_claims
@@ -62,15 +63,16 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
         model_version=model.stage,
         scored_at=datetime.fromisoformat(started.read_text()),
     )
-    stretch = scoring.stretch_of(found, batch, verifier, settings.scoring)
-    batch = replace(batch, stretch=stretch)
     counts: Counter[str] = Counter()
 
     def tables() -> Iterator[pd.DataFrame]:
         """The decisions, written as CSV too and counted while they go by."""
         progress = work.progress("Claims scored")
         with replace_file(work.into / "decisions.csv") as handle:
-            for table in scoring.score_shards(found, batch, verifier, settings.scoring, progress):
+            shards = scoring.score_shards(
+                found, batch, verifier, settings.scoring, progress, decoders
+            )
+            for table in shards:
                 handle.write(people_csv(table, header=handle.tell() == 0).encode())
                 unusable = table[table["decision"] == "unusable"]
                 for row in unusable.head(max(_TOLD - counts["unusable"], 0)).itertuples():
@@ -81,7 +83,10 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
 
     # That of the folder as it was when the run began; each row has the ids of what it is about.
     facts = {**work.provenance, "claims_fingerprint": work.outside, "model": model.stage}
-    CLAIM_DECISIONS.write_all(tables(), work.into / "decisions.parquet", facts)
+    with Decoders(settings.scoring.workers) as decoders:
+        stretch = scoring.stretch_of(found, batch, verifier, decoders)
+        batch = replace(batch, stretch=stretch)
+        CLAIM_DECISIONS.write_all(tables(), work.into / "decisions.parquet", facts)
     write_json(work.into / "claims.json", {"fingerprint": work.outside, "stretch": stretch})
     shutil.rmtree(batch.ledger)
     if stretch > 1:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from siamese.config import ScoringSettings
+from siamese.decoding import Decoders
 from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
 from siamese.scoring import Batch, score_claims, stretch_of
@@ -105,7 +106,7 @@ def scored(claims: Path, near: float, work: Path, shard: int = 9) -> pd.DataFram
     batch = Batch(claims, enrolment, store, work, "1", datetime(2026, 1, 2, tzinfo=UTC))
     verifier = replace(small_verifier(), near_hands=near)
     settings, found = ScoringSettings(shard=shard, workers=1), read_claims(claims)
-    batch = replace(batch, stretch=stretch_of(found, batch, verifier, settings))
+    batch = replace(batch, stretch=stretch_of(found, batch, verifier, Decoders(1)))
     return score_claims(found, batch, verifier, settings).set_index("claim_id")
 
 
