@@ -86,7 +86,6 @@ def stretch_of(
         return 1.0
     places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
     some = [replace(claims[place], questioned=None) for place in places]
-    some = [claim for claim in some if not claim.problem]
     ids = hash_claims(some)
     files, stores = files_of(some, ids, batch.enrolment.files), Stores.of(verifier, batch.store)
     facts = prepare_files(files, verifier.imaging_settings, stores.canvases, decoders=decoders)
