@@ -6,7 +6,25 @@ cd "$(dirname "$0")/.."
 
 export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=true
 PREFECT="${PYTHON:-.venv/bin/python} -m prefect --no-prompt"
-trap 'trap - EXIT INT TERM; kill $(jobs -p) 2>/dev/null; wait' EXIT INT TERM
+
+# What is started below is a process group each, with all that comes of it. Without, bash has it
+# ignore SIGINT, which is what a worker ends itself with.
+set -m
+
+stop() {
+  trap - EXIT INT TERM
+  # Runs first, who report to the server. It waits for clients that are gone: not longer than this.
+  for job in $(jobs -p | tac); do
+    kill -TERM -- "-$job" 2>/dev/null || continue
+    for _ in $(seq 40); do
+      kill -0 -- "-$job" 2>/dev/null || break
+      sleep 0.25
+    done
+    kill -KILL -- "-$job" 2>/dev/null || true
+  done
+  wait
+}
+trap stop EXIT INT TERM
 
 if [ -z "${PREFECT_API_URL:-}" ]; then
   export PREFECT_API_URL="http://127.0.0.1:${PORT:-4200}/api"

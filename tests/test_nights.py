@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -282,3 +282,25 @@ def test_a_killed_worker_goes_on_from_the_checkpoint(nights: Nights) -> None:
         )
         steps = [p.step for p in nights.registry().get_metric_history(training.info.run_id, "loss")]
         assert steps == list(range(5, 41, 5))
+
+
+def test_what_does_not_end_with_the_system_is_killed(tmp_path: Path) -> None:
+    stays = tmp_path / "stays"
+    stays.write_text(
+        '#!/bin/sh\ncase "$*" in *"worker start"*) trap "" INT TERM; echo $$ >"$0.pid"\n'
+        "  while :; do sleep 1; done;; esac\n"
+    )
+    stays.chmod(0o755)
+    env = environment(tmp_path, PYTHON=str(stays), PREFECT_API_URL="http://127.0.0.1:9/api")
+    up = subprocess.Popen([ROOT / "deployments" / "up.sh"], env=env, start_new_session=True)
+    worker = stays.with_name("stays.pid")
+    while not (worker.exists() and worker.read_text()):
+        assert up.poll() is None
+        time.sleep(0.1)
+    os.killpg(up.pid, signal.SIGTERM)
+    try:
+        up.wait(60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(up.pid, signal.SIGKILL)
+    assert not Path(f"/proc/{int(worker.read_text())}").exists()
