@@ -118,7 +118,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
         folder = Path(kept)
         return System(folder, folder / "prefect", (folder / "demo.log").read_text(), 0)
     folder = tmp_path_factory.mktemp("system")
-    home = folder / "prefect"
+    (home := folder / "prefect").mkdir()  # with nothing in it, as a new user's
     done = siamese("demo", home=home, cwd=folder, timeout=1500, program=SIAMESE)
     return System(folder, home, done.stdout, done.returncode)
 

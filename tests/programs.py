@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,10 +16,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from filelock import FileLock
 from standby import SHOWN, standing_by
 
 SIAMESE = str(Path(sys.executable).with_name("siamese"))
@@ -44,7 +47,29 @@ SMALL_VARIABLES = {
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """This machine's environment, with Prefect's home in a folder of the test's own."""
+    """This machine's environment, with Prefect's home in a folder of the test's own.
+
+    A new one gets a database that has its tables, which take seconds to make.
+    """
+    if not home.exists():
+        shutil.copytree(_new_home(), home)
+    return _environment(home, **more)
+
+
+@cache
+def _new_home() -> Path:
+    """Shared by the processes of a test run."""
+    folder = standing_by()
+    home, made = folder / "prefect-home", folder / "prefect-home-is-made"
+    with FileLock(folder / "prefect-home.lock"):
+        if not made.exists():
+            upgrade = [folder / "prefect", "server", "database", "upgrade", "--yes"]
+            subprocess.run(upgrade, env=_environment(home), check=True, stdout=subprocess.DEVNULL)
+            made.touch()
+    return home
+
+
+def _environment(home: Path, **more: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -104,7 +129,9 @@ def prefect_serving(home: Path, cwd: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     command = [str(standing_by() / "prefect"), "server", "start", "--port", str(port)]
-    with serving(command, f"{url}/health", cwd / "prefect.log", cwd, environment(home)):
+    log, env = cwd / "prefect.log", environment(home)
+    # It would wait for clients that are gone.
+    with serving(command, f"{url}/health", log, cwd, env, end=signal.SIGKILL):
         yield url
 
 

@@ -2,17 +2,18 @@
 
 ``standby.py serve SOCKET`` imports whatever the programs import, and ``standby.py run SOCKET
 PROGRAM ...`` has a process forked from it be that program in the caller's folder and environment,
-on the caller's streams. It ends with that one's status, and takes it along when it is killed.
+on the caller's streams. That one ends with its status, is sent its SIGINT and SIGTERM, and is
+killed with it. All ends with the test run.
 """
 
 from __future__ import annotations
 
-import atexit
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import runpy
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir
 from typing import Any
 
 #: What commands import of other projects when they need it.
@@ -33,11 +34,17 @@ OF_OTHERS = (
 SHOWN = {"COLUMNS": "200", "NO_COLOR": "1"}
 #: Programs, and in which module each is what.
 PROGRAMS = {
+    "mlflow": ("mlflow.cli", "cli"),
     "siamese": ("flows.cli", "main"),
     "run_flows": ("run_flows", "main"),
     "prefect": ("prefect.cli", "app"),
     "uvicorn": ("uvicorn.main", "main"),
 }
+#: What ``python -m`` runs like this, beside any script; other modules are run afresh.
+MODULES = (
+    "flows.server", "mlflow", "prefect", "prefect.engine", "prefect.runner._workspace_resolver",
+    "prefect.runner._workspace_supervisor", "uvicorn",
+)  # fmt: skip
 
 
 def run(address: str, arguments: list[str]) -> int:
@@ -47,17 +54,26 @@ def run(address: str, arguments: list[str]) -> int:
         asked.connect(address)
         socket.send_fds(asked, [b"!"], [0, 1, 2])
         asked.sendall(json.dumps(wanted).encode() + b"\n")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: asked.sendall(bytes([number])))
         return int(asked.makefile().readline() or 1)
 
 
-def serve(address: str) -> None:
-    """Wait for commands; returns in the process that is to run one."""
+def serve(address: str, owner: int) -> None:
+    """Wait for commands, until the owner has ended; returns in the process that is to run one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how those ended that keep watch
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen()
+    listening.settimeout(1)
     while True:
-        asked, _ = listening.accept()
+        try:
+            asked, _ = listening.accept()
+        except TimeoutError:
+            if not Path(f"/proc/{owner}").exists():
+                shutil.rmtree(Path(address).parent)
+                os._exit(0)
+            continue
         if os.fork():
             asked.close()
             continue
@@ -75,7 +91,7 @@ def serve(address: str) -> None:
 
 
 def _watch(asked: socket.socket, child: int) -> int:
-    """Tell how a process ended; end it when nobody waits for it any more."""
+    """Tell how a process ended, pass signals on, end it when nobody waits for it any more."""
     asked.settimeout(0.02)
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -84,8 +100,8 @@ def _watch(asked: socket.socket, child: int) -> int:
                 asked.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
             return 0
         with suppress(TimeoutError):
-            if not asked.recv(1):
-                os.kill(child, signal.SIGKILL)
+            told = asked.recv(1)
+            os.kill(child, told[0] if told else signal.SIGKILL)
 
 
 def _become(wanted: dict[str, Any], streams: list[int]) -> None:
@@ -103,32 +119,64 @@ def _become(wanted: dict[str, Any], streams: list[int]) -> None:
 
 @cache
 def standing_by() -> Path:
-    """A folder with programs to call in place of installed ones, until this process ends."""
-    folder = Path(mkdtemp(prefix="standby-"))
+    """A folder with programs to call in place of installed ones, for as long as tests run.
+
+    Processes of one test run share it.
+    """
+    owner, name = os.getpid(), None
+    if run := os.environ.get("PYTEST_XDIST_TESTRUNUID"):
+        owner, name = os.getppid(), run
+    from filelock import FileLock  # here: ``run`` has no packages
+
+    folder = Path(gettempdir()) / f"standby-{name or owner}"
+    folder.mkdir(exist_ok=True)
     address = folder / "socket"
+    with FileLock(folder / "lock"):
+        if not address.exists():
+            _start(folder, address, owner)
+    return folder
+
+
+def _start(folder: Path, address: Path, owner: int) -> None:
+    asks = f"{sys.executable} -SE {__file__} run {address}"
     for name in PROGRAMS:
-        asks = f"{sys.executable} -SE {__file__} run {address} {name}"
-        _write_script(folder / name, f'exec {asks} "$@"')
+        _write_script(folder / name, f'exec {asks} {name} "$@"')
     _write_script(
         folder / "python",
-        'case "$1 $2" in "-m prefect" | "-m uvicorn")\n'
-        f'  program={folder}/$2; shift 2; exec "$program" "$@";;\n'
-        f'esac\nexec {sys.executable} "$@"',
+        f'case "$1" in -m) case "$2" in {"|".join(MODULES)})\n'
+        f'exec {asks} python "$@";; esac;; *.py) exec {asks} python "$@";; esac\n'
+        f'exec {sys.executable} "$@"',
     )
-    command = [sys.executable, __file__, "serve", str(address)]
+    command = [sys.executable, __file__, "serve", str(address), str(owner)]
     # What is imported has a look at these.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **SHOWN})
-    atexit.register(shutil.rmtree, folder)
-    atexit.register(process.kill)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, env={**os.environ, **SHOWN}, start_new_session=True
+    )
     while not address.exists():
         assert process.poll() is None, "standby.py did not come up"
         time.sleep(0.1)
-    return folder
 
 
 def _write_script(path: Path, lines: str) -> None:
     path.write_text(f"#!/bin/sh\n{lines}\n")
     path.chmod(0o755)
+
+
+def be_program() -> int | None:
+    """Run the program that ``sys.argv`` names."""
+    if sys.argv[0] == "python":
+        script = sys.argv[1] != "-m"
+        sys.argv = sys.argv[1 if script else 2 :]
+        sys.path[0] = str(Path(sys.argv[0]).resolve().parent if script else Path.cwd())
+        if script:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            sys.modules.pop("prefect.engine", None)  # imported on the way; a module runs once
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        return None
+    module, name = PROGRAMS[sys.argv[0]]
+    found: int | None = getattr(importlib.import_module(module), name)()
+    return found
 
 
 def import_all() -> None:
@@ -159,6 +207,5 @@ if __name__ == "__main__":
     import_all()
     gc.freeze()  # what is imported is never garbage: no program looks through it again
     gc.enable()
-    serve(sys.argv[2])
-    module, name = PROGRAMS[sys.argv[0]]
-    sys.exit(getattr(importlib.import_module(module), name)())
+    serve(sys.argv[2], int(sys.argv[3]))
+    sys.exit(be_program())

@@ -101,9 +101,8 @@ class Sandbox:
     env: dict[str, str]
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        env = {**self.env, "PATH": f"{standing_by()}:{self.env['PATH']}"}
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line], cwd=self.folder, env=env, text=True,
+            ["bash", "-euo", "pipefail", "-c", line], cwd=self.folder, env=self.env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400, check=False,
         )  # fmt: skip
 
@@ -162,10 +161,10 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         env = environment(
             outer / "prefect",
             PREFECT_API_URL=api,
-            PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            PATH=f"{standing_by()}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             BROWSER="true",
             PORT=str(free_port()),
-            PYTHON=sys.executable,
+            PYTHON=str(standing_by() / "python"),
             **SMALL_VARIABLES,
             SIAMESE_POLICY__BOOTSTRAP="100",
             SIAMESE_RETENTION__CHALLENGERS="0",

@@ -21,6 +21,7 @@ from typing import Any
 import mlflow
 import pytest
 from programs import SMALL_VARIABLES, environment, free_port, post
+from standby import standing_by
 
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
@@ -185,7 +186,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
     env = environment(
         folder / "prefect",
         PORT=str(port),
-        PYTHON=sys.executable,
+        PYTHON=str(standing_by() / "python"),
         SIAMESE_DATA_DIR=str(folder / "data"),
         SIAMESE_SOURCES=json.dumps([{"kind": "manifest", "path": str(signatures)}]),
         **SMALL_VARIABLES,
