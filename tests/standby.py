@@ -8,6 +8,7 @@ killed with it. All ends with the test run.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -179,6 +180,14 @@ def be_program() -> int | None:
     return found
 
 
+def leave(status: int) -> None:
+    """End, with what was written on its way."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
 def import_all() -> None:
     """What the programs import, with Prefect's settings left to be read by each."""
     import flows
@@ -203,9 +212,19 @@ def import_all() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         sys.exit(run(sys.argv[2], sys.argv[3:]))
+    # The last of all is to leave what is imported lie: to take it apart takes a second.
+    status = 0
+    atexit.register(lambda: leave(status))
     gc.disable()
     import_all()
     gc.freeze()  # what is imported is never garbage: no program looks through it again
     gc.enable()
     serve(sys.argv[2], int(sys.argv[3]))
-    sys.exit(be_program())
+    try:
+        status = be_program() or 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        raise
+    except BaseException:
+        status = 1
+        raise
