@@ -38,8 +38,8 @@ MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "fault": ("!!", "red")
 DEMO: dict[str, Any] = {
     "sources": [{"kind": "synthetic", "writers": 60}],
     # More changes little on invented signatures: there, most is in how strokes run.
-    "training.steps": 40,
-    "training.evaluate_every": 10,
+    "training.steps": 20,
+    "training.evaluate_every": 5,
 }
 
 

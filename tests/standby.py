@@ -43,8 +43,8 @@ PROGRAMS = {
 }
 #: What ``python -m`` runs like this, beside any script; other modules are run afresh.
 MODULES = (
-    "flows.server", "mlflow", "prefect", "prefect.engine", "prefect.runner._workspace_resolver",
-    "prefect.runner._workspace_supervisor", "uvicorn",
+    "dask", "flows.server", "mlflow", "prefect", "prefect.engine", "uvicorn",
+    "prefect.runner._workspace_resolver", "prefect.runner._workspace_supervisor",
 )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 import real_claims
 from conftest import SHARED
-from programs import SIAMESE, System, environment
+from programs import System, environment
+from standby import standing_by
 
 from siamese.files import read_json
 from siamese.tables import CLAIM_DECISIONS
@@ -134,7 +135,15 @@ def test_a_killed_command_goes_on_where_it_was(
     root = tmp_path / "claims"
     shutil.copytree(system.output_of("example_claims") / "claims", root)
     (root / "C-0001_questioned.png").unlink()  # not the folder that was scored before
-    command = [SIAMESE, "score", root, "--set", "scoring.shard=1", "--set", "scoring.workers=1"]
+    command = [
+        standing_by() / "siamese",
+        "score",
+        root,
+        "--set",
+        "scoring.shard=1",
+        "--set",
+        "scoring.workers=1",
+    ]
     env = environment(system.home, PREFECT_API_URL=prefect_server)
     with subprocess.Popen(
         command, cwd=system.cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import SIAMESE, System, environment, free_port, serving
+from programs import System, environment, free_port, serving
+from standby import standing_by
 
 from siamese.places import Place
 from siamese.tables import CLAIM_DECISIONS
@@ -37,7 +38,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def dask(*arguments: str, cwd: Path, **more: str) -> subprocess.Popen[bytes]:
     cwd.mkdir()
-    command = [sys.executable, "-m", "dask", *arguments]
+    command = [standing_by() / "python", "-m", "dask", *arguments]
     with (cwd / "log").open("wb") as out:
         return subprocess.Popen(
             command, cwd=cwd, stdout=out, stderr=out, env=environment(cwd, **more)
@@ -59,7 +60,7 @@ def test_a_lost_worker_changes_no_decision(
         command = ("worker", scheduler, "--nthreads", "1", "--no-nanny", "--name", name)
         running.append(dask(*command, cwd=tmp_path / name, **server))
     command = [
-        SIAMESE, "score", str(claims), "--data-dir", str(tmp_path / "data"),
+        standing_by() / "siamese", "score", str(claims), "--data-dir", str(tmp_path / "data"),
         "--set", f"scoring.cluster={scheduler}", "--set", f"scoring.exchange={bucket}",
         "--set", "scoring.shard=6", "--set", "scoring.workers=1",
     ]  # fmt: skip

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +19,9 @@ import pandas as pd
 import pytest
 from example_verifier import small_verifier
 from mlflow import MlflowClient
-from programs import SIAMESE, environment, free_port, prefect_serving, serving
+from programs import environment, free_port, prefect_serving, serving
 from runner import Runner, Step, running
+from standby import standing_by
 from test_training import NETWORK, TRAINING, signatures
 
 from siamese import files
@@ -238,7 +238,7 @@ def test_a_small_disk_that_fills_up(
             assert failed
             shutil.rmtree(runner.data / "models", ignore_errors=True)  # MLflow meets it first
             leave(20_000)
-            command = [SIAMESE, "score", claims, "--data-dir", runner.data]
+            command = [standing_by() / "siamese", "score", claims, "--data-dir", runner.data]
             command += ["--set", "policy.max_frr=0.11"]
             env = environment(tmp_path / "prefect", PREFECT_API_URL=api)
             told = subprocess.run(
@@ -262,7 +262,7 @@ def a_server(name: str, port: int, folder: Path) -> Iterator[str]:
     }[name]
     url = f"http://127.0.0.1:{port}"
     api, health = (f"{url}/api", "/health") if name == "prefect" else (url, "/health")
-    command = [sys.executable, "-m", name, *command, "--port", str(port)]
+    command = [str(standing_by() / name), *command, "--port", str(port)]
     env = environment(folder, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     with serving(command, api + health, folder / "log", folder, env, end=signal.SIGKILL):
         yield api

@@ -9,13 +9,22 @@ from typing import Any
 
 import mlflow
 import pytest
-from programs import SIAMESE, SMALL, environment, free_port, post, serving
+from programs import SMALL, environment, free_port, post, serving
+from standby import standing_by
 
 
 def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) -> None:
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
-    command = [SIAMESE, "serve", *SMALL, "--set", "training.steps=20", "--port", str(port)]
+    command = [
+        str(standing_by() / "siamese"),
+        "serve",
+        *SMALL,
+        "--set",
+        "training.steps=20",
+        "--port",
+        str(port),
+    ]
     command += ["--set", "schedule.cron=30 3 * * *", "--set", "schedule.timezone=Asia/Kolkata"]
 
     def ask(path: str, body: dict[str, Any]) -> Any:

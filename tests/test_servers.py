@@ -14,6 +14,7 @@ import boto3
 import mlflow
 import pytest
 from programs import SMALL, environment, free_port, prefect_serving, serving, siamese
+from standby import standing_by
 
 from siamese.config import SourceSettings
 from siamese.sources import fetch_and_read
@@ -72,14 +73,13 @@ def test_train_and_score_on_postgres_and_s3_with_no_disk_in_common(
     store = f"http://127.0.0.1:{s3}"
     url = f"http://127.0.0.1:{tracking}"
     api = f"http://127.0.0.1:{prefect}/api"
-    python = [sys.executable, "-m"]
-    moto = [*python, "moto.server", "-H", "127.0.0.1", "-p", str(s3)]
+    moto = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(s3)]
     mlflow_server = [
-        *python, "mlflow", "server", "--host", "127.0.0.1", "--port", str(tracking),
+        str(standing_by() / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(tracking),
         "--workers", "1", "--backend-store-uri", f"postgresql://{postgres}/mlflow",
         "--artifacts-destination", "s3://mlflow",
     ]  # fmt: skip
-    prefect_server = [*python, "prefect", "server", "start", "--port", str(prefect)]
+    prefect_server = [str(standing_by() / "prefect"), "server", "start", "--port", str(prefect)]
     env = environment(
         tmp_path / "server",
         MLFLOW_S3_ENDPOINT_URL=store, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", **keys,

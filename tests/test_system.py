@@ -36,7 +36,7 @@ def test_demo_runs_every_stage_and_says_where_things_are(system: System) -> None
     assert system.code == 0, system.output[-4000:]
     for stage in STAGES:
         assert re.search(rf"Task run '{stage}-\w+' - Finished in state Completed", system.output)
-    assert re.search(r"Training: step 20 of 40, .* about .* left", system.output)
+    assert re.search(r"Training: step 10 of 20, .* about .* left", system.output)
     for label in ("Decisions: ", "Report: ", "Registry: "):
         assert label in system.output
     for path in re.findall(r"(?:Decisions|Report): +(\S+)", system.output):
@@ -84,10 +84,10 @@ def test_demo_registers_a_champion_with_everything_in_its_run(system: System) ->
     assert "EER, skilled forgeries" in version.description
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["training.steps"] == "40"
+    assert run.data.params["training.steps"] == "20"
     assert run.inputs.dataset_inputs[0].dataset.digest == system.output_of("split").name
     assert [m.step for m in client.get_metric_history(run.info.run_id, "eer_skilled")] == list(
-        range(10, 41, 10)
+        range(5, 21, 5)
     )
     for name in ("eer_skilled", "eer_random", "frr", "far_skilled", "auc_mixed", "cllr"):
         for suffix in ("", "_low", "_high"):
