@@ -19,8 +19,8 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
+from siamese.blobs import find_blobs
 from siamese.config import ImagingSettings
 from siamese.reading import Grey, ImageRefused, Quality, decode
 
@@ -177,14 +177,16 @@ def remove_specks(ink: Grey) -> Grey:
         raise ImageRefused("blank", "There are only specks on the picture, no strokes.")
     top, bottom, left, right = ink_box(ink)
     written = ink[top:bottom, left:right]
-    labels, count = ndimage.label(written, structure=np.ones((3, 3)))
-    areas = np.bincount(labels[labels > 0], minlength=count + 1)
-    smallest = max(4.0, 0.001 * areas.sum(), 0.02 * areas.max())
-    keep = areas >= smallest
-    if not keep.any():
+    runs = find_blobs(written > 0)
+    areas = np.bincount(runs.blob, runs.end - runs.start)
+    small = areas < max(4.0, 0.001 * areas.sum(), 0.02 * areas.max())
+    if small.all():
         raise ImageRefused("blank", "There are only specks on the picture, no strokes.")
     kept = np.zeros_like(ink)
-    kept[top:bottom, left:right] = written * np.take(keep, labels)
+    kept[top:bottom, left:right] = written
+    specks = np.flatnonzero(small[runs.blob])
+    for row, start, end in zip(*(side[specks].tolist() for side in runs[:3]), strict=True):
+        kept[top + row, left + start : left + end] = 0
     return kept
 
 

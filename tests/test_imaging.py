@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from siamese import imaging
+from siamese.blobs import find_blobs
 from siamese.config import ImagingSettings
 from siamese.copies import perceptual_hash, same_picture
 
@@ -170,3 +174,17 @@ def test_postscript_never_reaches_an_interpreter() -> None:
 @settings(max_examples=60, deadline=None)
 def test_no_bytes_crash_it(data: bytes) -> None:
     assert imaging.prepare(b"\x89PNG\r\n\x1a\n" + data, SETTINGS).quality in imaging.QUALITIES
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12)))
+@settings(max_examples=300, deadline=None)
+def test_blobs_are_what_touches_at_sides_and_corners(ink: npt.NDArray[np.bool_]) -> None:
+    expected, count = ndimage.label(ink, structure=np.ones((3, 3)))
+    found = np.zeros_like(expected)
+    for row, start, end, blob in zip(*find_blobs(ink), strict=True):
+        assert not found[row, start:end].any()
+        found[row, start:end] = blob + 1
+    # The same pixels, and one number of ours for each of theirs, background among them.
+    assert ((found > 0) == ink).all()
+    both = set(zip(expected.flat, found.flat, strict=True))
+    assert len(both) == len(set(found.flat)) == count + (not ink.all())
