@@ -15,7 +15,6 @@ import platform
 import shutil
 import tempfile
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +22,9 @@ import growth
 
 from siamese.claims import fingerprint_claims
 from siamese.config import ScoringSettings, Settings
-from siamese.decoding import Decoders
 from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
-from siamese.scoring import Batch, score_shards, stretch_of
+from siamese.scoring import Batch, score_shards
 from siamese.tables import CLAIM_DECISIONS
 from siamese.verifier import Verifier
 
@@ -37,10 +35,8 @@ def by_library(root: Path, model: Path, work: Path) -> None:
     none, when = read_enrolment(work / "none"), datetime.now(UTC)
     batch = Batch(root, none, work / "store", work / "ledger", "1", when)
     verifier, settings = Verifier.load(model), ScoringSettings()
-    with Decoders(settings.workers) as decoders:
-        batch = replace(batch, stretch=stretch_of(claims, batch, verifier, decoders))
-        tables = score_shards(claims, batch, verifier, settings, decoders=decoders)
-        CLAIM_DECISIONS.write_all(tables, work / "decisions.parquet", {})
+    with score_shards(claims, batch, verifier, settings) as scored:
+        CLAIM_DECISIONS.write_all(scored.tables, work / "decisions.parquet", {})
 
 
 def by_flow(root: Path, work: Path) -> tuple[float, Path]:

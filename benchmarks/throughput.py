@@ -20,7 +20,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,12 +32,11 @@ from untrained import untrained
 from siamese import imaging, reading
 from siamese.claims import hash_claims
 from siamese.config import ImagingSettings, ScoringSettings
-from siamese.decoding import Decoders
 from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
 from siamese.model import to_input
 from siamese.preparing import prepare_files
-from siamese.scoring import Batch, Stores, score_claims, stretch_of, with_vectors
+from siamese.scoring import Batch, Stores, score_claims, with_vectors
 from siamese.verifier import Verifier
 
 SETTINGS = ScoringSettings()
@@ -56,10 +54,7 @@ def score(root: Path, verifier: Verifier, work: Path) -> int:
     batch = Batch(
         root, read_enrolment(work / "none"), work / "store", ledger, "1", datetime.now(UTC)
     )
-    claims = read_claims(root)
-    with Decoders(SETTINGS.workers) as decoders:
-        batch = replace(batch, stretch=stretch_of(claims, batch, verifier, decoders))
-        return len(score_claims(claims, batch, verifier, SETTINGS, decoders))
+    return len(score_claims(read_claims(root), batch, verifier, SETTINGS))
 
 
 def pair_at_a_time(pairs: list[tuple[Path, Path]], verifier: Verifier) -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -62,7 +63,6 @@ class Batch:
     root : the claims folder; paths in the table are relative to it. enrolment : where enrolled
     references are. store : folder of canvases and vectors, shared by all runs. ledger : folder
     of this run's finished shards. model_version, scored_at : as they shall stand in the table.
-    stretch : of all distances, as :func:`stretch_of` the claims.
     """
 
     root: Path
@@ -71,26 +71,18 @@ class Batch:
     ledger: Path
     model_version: str
     scored_at: datetime
-    stretch: float = 1.0
 
 
-def stretch_of(
-    claims: Sequence[Claim], batch: Batch, verifier: Verifier, decoders: Decoders
-) -> float:
-    """What all distances of these claims are multiplied by: :mod:`siamese.stretch`.
+class Scored(NamedTuple):
+    """Claims that are being decided on.
 
-    From references of claims that are spread evenly over all; what is made of these is in the
-    stores afterwards, and is not made again for their decisions.
+    stretch : what all their distances are multiplied by: :mod:`siamese.stretch`. tables :
+    decisions on some claims at a time, one row a claim in the order given, with further columns
+    at the end.
     """
-    if not verifier.near_hands:
-        return 1.0
-    places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
-    some = [replace(claims[place], questioned=None) for place in places]
-    ids = hash_claims(some)
-    files, stores = files_of(some, ids, batch.enrolment.files), Stores.of(verifier, batch.store)
-    facts = prepare_files(files, verifier.imaging_settings, stores.canvases, decoders=decoders)
-    near = near_references(some, ids, with_vectors(facts, verifier, stores))
-    return stretch(near, verifier.near_hands)
+
+    stretch: float
+    tables: Iterator[pd.DataFrame]
 
 
 def near_references(
@@ -118,36 +110,35 @@ def near_references(
     )
 
 
+@contextmanager
 def score_shards(
     claims: Sequence[Claim],
     batch: Batch,
     verifier: Verifier,
     settings: ScoringSettings,
     progress: Progress = lambda done, total: None,
-    decoders: Decoders | None = None,
-) -> Iterator[pd.DataFrame]:
+) -> Iterator[Scored]:
     """Decide on every claim, by the verifier's policy; some claims at a time.
 
     A finished shard is in the ledger before the next is decided on, and is read from there when a
-    killed run is started again; the result is the same to the last bit.
-
-    Parameters
-    ----------
-    decoders : that :func:`stretch_of` used; to start others takes a second.
-
-    Yields
-    ------
-    Decisions tables, one row a claim in the order given, with further columns at the end.
+    killed run is started again; the result is the same to the last bit. What distances are
+    multiplied by is told by the references of claims that are spread evenly over all.
     """
     tiers = Tiers.of(verifier)
     stores = Stores.of(verifier, batch.store)
     ahead = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the thread that decodes
-    names, enrolled = batch.enrolment.names, batch.enrolment.files
     batch = replace(batch, root=batch.root.resolve())
     size, step = verifier.imaging_settings, settings.shard
-
     hashed: dict[Path, str] = {}  # a reference is in claims of many shards
-    done = 0
+
+    def decoded(some: Sequence[Claim], ids: Mapping[Picture, str]) -> pd.DataFrame:
+        return prepare_files(files_of(some, ids, batch.enrolment.files), size, ahead, decoders=pool)
+
+    def asked() -> _Shard:
+        places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
+        some = [replace(claims[place], questioned=None) for place in places]
+        ids = hash_claims(some, hashed)
+        return _Shard(some, ids, decoded(some, ids))
 
     def prepared(start: int) -> _Shard:
         some = claims[start : start + step]
@@ -156,11 +147,9 @@ def score_shards(
         ids = hash_claims(some, hashed)
         name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
-        table, facts = CLAIM_DECISIONS.read_whole(entry), pd.DataFrame()
-        if table is None:
-            files = files_of(some, ids, enrolled)
-            facts = prepare_files(files, size, ahead, decoders=pool)
-        return _Shard(some, ids, entry, table, facts)
+        if (table := CLAIM_DECISIONS.read_whole(entry)) is not None:
+            return _Shard(some, ids, pd.DataFrame(), entry, table)
+        return _Shard(some, ids, decoded(some, ids), entry)
 
     def embedded(coming: Future[_Shard]) -> _Shard:
         shard = coming.result()
@@ -168,42 +157,52 @@ def score_shards(
             return shard
         return shard._replace(facts=with_vectors(shard.facts, verifier, stores))
 
-    with decoders or Decoders(settings.workers) as pool, _Thread() as first, _Thread() as second:
+    def told(coming: Future[_Shard]) -> float:
+        shard = embedded(coming)
+        near = near_references(shard.claims, shard.ids, shard.facts)
+        return stretch(near, verifier.near_hands)
+
+    with Decoders(settings.workers) as pool, _Thread() as first, _Thread() as second:
+        by = second.submit(told, first.submit(asked)) if verifier.near_hands else None
         # While one shard is decided on, the network is at work on the pictures of the next, and
         # those of the one after it are decoded.
         starts = iter(range(0, len(claims), step))
         begun = (second.submit(embedded, first.submit(prepared, start)) for start in starts)
         coming = deque(itertools.islice(begun, 2))
-        while coming:
-            shard = coming.popleft().result()
-            coming.extend(itertools.islice(begun, 1))
-            table = shard.table
-            if table is None:
-                rows = decided(
-                    shard.claims, shard.ids, shard.facts, tiers, batch.root, names, batch.stretch
-                )
-                decisions = pd.DataFrame(rows).assign(
-                    model_version=batch.model_version,
-                    scored_at=batch.scored_at.replace(microsecond=0),
-                )
-                CLAIM_DECISIONS.write(decisions, shard.entry, {})
-                table = CLAIM_DECISIONS.read(shard.entry)
-            yield table
-            give_back_memory()
-            done += len(shard.claims)
-            progress(done, len(claims))
+        factor = by.result() if by else 1.0
+
+        def tables() -> Iterator[pd.DataFrame]:
+            done = 0
+            while coming:
+                shard = coming.popleft().result()
+                coming.extend(itertools.islice(begun, 1))
+                yield _decisions(shard, batch, tiers, factor)
+                give_back_memory()
+                done += len(shard.claims)
+                progress(done, len(claims))
+
+        yield Scored(factor, tables())
 
 
 def score_claims(
-    claims: Sequence[Claim],
-    batch: Batch,
-    verifier: Verifier,
-    settings: ScoringSettings,
-    decoders: Decoders | None = None,
+    claims: Sequence[Claim], batch: Batch, verifier: Verifier, settings: ScoringSettings
 ) -> pd.DataFrame:
     """The decisions of :func:`score_shards` as one table."""
-    shards = score_shards(claims, batch, verifier, settings, decoders=decoders)
-    return pd.concat(shards, ignore_index=True)
+    with score_shards(claims, batch, verifier, settings) as scored:
+        return pd.concat(scored.tables, ignore_index=True)
+
+
+def _decisions(shard: _Shard, batch: Batch, tiers: Tiers, factor: float) -> pd.DataFrame:
+    """Those on a shard, from the ledger or into it."""
+    if shard.table is not None:
+        return shard.table
+    names = batch.enrolment.names
+    rows = decided(shard.claims, shard.ids, shard.facts, tiers, batch.root, names, factor)
+    decisions = pd.DataFrame(rows).assign(
+        model_version=batch.model_version, scored_at=batch.scored_at.replace(microsecond=0)
+    )
+    CLAIM_DECISIONS.write(decisions, shard.entry, {})
+    return CLAIM_DECISIONS.read(shard.entry)
 
 
 def files_of(
@@ -258,10 +257,13 @@ class _Thread(ThreadPoolExecutor):
 
 
 class _Shard(NamedTuple):
-    """Claims, the ids of their pictures, and either their decisions or what these follow from."""
+    """Claims, the ids of their pictures, and either their decisions or what these follow from.
+
+    entry : where the ledger has them.
+    """
 
     claims: Sequence[Claim]
     ids: Mapping[Picture, str]
-    entry: Path
-    table: pd.DataFrame | None
     facts: pd.DataFrame
+    entry: Path = Path()
+    table: pd.DataFrame | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pandas as pd
 from siamese import scoring
 from siamese.claims import Claims, fingerprint_claims
 from siamese.config import Settings
-from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment, enrolment_folder, read_enrolment
 from siamese.files import replace_file, write_json, write_text
 from siamese.intake import read_claims
@@ -65,14 +63,10 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
     )
     counts: Counter[str] = Counter()
 
-    def tables() -> Iterator[pd.DataFrame]:
-        """The decisions, written as CSV too and counted while they go by."""
-        progress = work.progress("Claims scored")
+    def going_by(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """The decisions, written as CSV too and counted."""
         with replace_file(work.into / "decisions.csv") as handle:
-            shards = scoring.score_shards(
-                found, batch, verifier, settings.scoring, progress, decoders
-            )
-            for table in shards:
+            for table in tables:
                 handle.write(people_csv(table, header=handle.tell() == 0).encode())
                 unusable = table[table["decision"] == "unusable"]
                 for row in unusable.head(max(_TOLD - counts["unusable"], 0)).itertuples():
@@ -83,10 +77,10 @@ def score(work: Work, settings: Settings, model: Output, claims_dir: Path) -> st
 
     # That of the folder as it was when the run began; each row has the ids of what it is about.
     facts = {**work.provenance, "claims_fingerprint": work.outside, "model": model.stage}
-    with Decoders(settings.scoring.workers) as decoders:
-        stretch = scoring.stretch_of(found, batch, verifier, decoders)
-        batch = replace(batch, stretch=stretch)
-        CLAIM_DECISIONS.write_all(tables(), work.into / "decisions.parquet", facts)
+    progress = work.progress("Claims scored")
+    with scoring.score_shards(found, batch, verifier, settings.scoring, progress) as scored:
+        CLAIM_DECISIONS.write_all(going_by(scored.tables), work.into / "decisions.parquet", facts)
+    stretch = scored.stretch
     write_json(work.into / "claims.json", {"fingerprint": work.outside, "stretch": stretch})
     shutil.rmtree(batch.ledger)
     if stretch > 1:

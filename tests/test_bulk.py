@@ -135,15 +135,8 @@ def test_a_killed_command_goes_on_where_it_was(
     root = tmp_path / "claims"
     shutil.copytree(system.output_of("example_claims") / "claims", root)
     (root / "C-0001_questioned.png").unlink()  # not the folder that was scored before
-    command = [
-        standing_by() / "siamese",
-        "score",
-        root,
-        "--set",
-        "scoring.shard=1",
-        "--set",
-        "scoring.workers=1",
-    ]
+    settings = ["--set", "scoring.shard=1", "--set", "scoring.workers=1"]
+    command = [standing_by() / "siamese", "score", root, *settings]
     env = environment(system.home, PREFECT_API_URL=prefect_server)
     with subprocess.Popen(
         command, cwd=system.cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from siamese.config import ScoringSettings
-from siamese.decoding import Decoders
 from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
-from siamese.scoring import Batch, score_claims, stretch_of
+from siamese.scoring import Batch, score_claims
 from siamese.stretch import FEWEST, near_by_source, near_hands, nearest_usual, stretch
 from siamese.verifier import Verifier, VerifierError
 
@@ -106,7 +105,6 @@ def scored(claims: Path, near: float, work: Path, shard: int = 9) -> pd.DataFram
     batch = Batch(claims, enrolment, store, work, "1", datetime(2026, 1, 2, tzinfo=UTC))
     verifier = replace(small_verifier(), near_hands=near)
     settings, found = ScoringSettings(shard=shard, workers=1), read_claims(claims)
-    batch = replace(batch, stretch=stretch_of(found, batch, verifier, Decoders(1)))
     return score_claims(found, batch, verifier, settings).set_index("claim_id")
 
 
