@@ -16,7 +16,6 @@ import argparse
 import os
 import platform
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -125,31 +124,35 @@ def measure(work: Path, count: int, rounds: int) -> None:
         }
         for name, work_of in works.items():
             taken.setdefault(name, []).append(seconds(work_of))
-    t = {name: statistics.median(found) for name, found in taken.items()}
-    a = t["a"] * len(pairs) / len(some)
-    network = t["network"] * len(data) / len(canvases)
-    limit = t["prepare"] / cores + network
+    t = {name: np.array(found) for name, found in taken.items()}
+    t["a"] *= len(pairs) / len(some)
+    t["network"] *= len(data) / len(canvases)
+    t["limit"] = t["prepare"] / cores + t["network"]
     asked = {ids[c.questioned] for c in claims if c.questioned}
     print(
         f"{platform.processor() or platform.machine()}, {cores} cores, torch {torch.__version__}; "
         f"{len(claims):,} claims of 5 references, {len(pairs):,} pairs, {len(data):,} distinct "
-        f"pictures, {len(asked - references):,} of them questioned alone; medians of {rounds}.\n"
+        f"pictures, {len(asked - references):,} of them questioned alone; medians of {rounds}, of "
+        "seconds and of what each round's are of one another.\n"
     )
     print("| | seconds | claims/s | against (a) |\n| --- | --- | --- | --- |")
-    for title, value in {
-        "(a) a pair at a time": a,
-        "(b) ours, empty store": t["cold"],
-        "(c) ours, references in the store": t["warm"],
-        "(c) ours, all in the store": t["again"],
-        "(d) the limit of this machine for (b)": limit,
+    for title, name in {
+        "(a) a pair at a time": "a",
+        "(b) ours, empty store": "cold",
+        "(c) ours, references in the store": "warm",
+        "(c) ours, all in the store": "again",
+        "(d) the limit of this machine for (b)": "limit",
     }.items():
-        print(f"| {title} | {value:.1f} | {len(claims) / value:.0f} | {a / value:.1f} × |")
-    each = 1000 / len(data)
+        middle, times = np.median(t[name]), np.median(t["a"] / t[name])
+        print(f"| {title} | {middle:.1f} | {len(claims) / middle:.0f} | {times:.1f} × |")
+    each = {
+        name: 1000 * np.median(t[name]) / len(data) for name in ("decode", "prepare", "network")
+    }
     print(
-        f"\nA picture takes {t['decode'] * each:.2f} ms to decode, "
-        f"{(t['prepare'] - t['decode']) * each:.2f} ms to normalise (one core), and "
-        f"{network * each:.2f} ms in the network (all cores). (b) runs at "
-        f"{limit / t['cold']:.0%} of the limit."
+        f"\nA picture takes {each['decode']:.2f} ms to decode, "
+        f"{each['prepare'] - each['decode']:.2f} ms to normalise (one core), and "
+        f"{each['network']:.2f} ms in the network (all cores). (b) runs at "
+        f"{np.median(t['limit'] / t['cold']):.0%} of the limit."
     )
 
 

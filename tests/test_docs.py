@@ -233,7 +233,7 @@ def test_a_command_of_the_docs(line: str, request: pytest.FixtureRequest) -> Non
 
 def test_before_a_commit_runs_what_ci_runs() -> None:
     assert "entry: make lint" in (ROOT / ".pre-commit-config.yaml").read_text()
-    assert re.search(r"^make lint$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert re.search(r"^make audit lint\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
 # --- code ------------------------------------------------------------------------------------
