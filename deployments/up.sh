@@ -13,7 +13,7 @@ set -m
 
 stop() {
   trap - EXIT INT TERM
-  # Runs first, who report to the server. It waits for clients that are gone: not longer than this.
+  # Runs first, who report to the server; that waits for clients that are gone: ten seconds.
   for job in $(jobs -p | tac); do
     kill -TERM -- "-$job" 2>/dev/null || continue
     for _ in $(seq 40); do

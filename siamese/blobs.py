@@ -26,6 +26,12 @@ class Runs(NamedTuple):
     end: Places
     blob: Places
 
+    def places(self, some: npt.NDArray[np.bool_]) -> tuple[Places, Places]:
+        """Rows and columns of the pixels of some runs (N,)."""
+        row, start, length = self.row[some], self.start[some], (self.end - self.start)[some]
+        before = np.cumsum(length) - length
+        return np.repeat(row, length), np.arange(length.sum()) + np.repeat(start - before, length)
+
 
 def find_blobs(ink: npt.NDArray[np.bool_]) -> Runs:
     """The runs of a picture (H, W), and which blob each belongs to."""

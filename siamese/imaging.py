@@ -184,9 +184,7 @@ def remove_specks(ink: Grey) -> Grey:
         raise ImageRefused("blank", "There are only specks on the picture, no strokes.")
     kept = np.zeros_like(ink)
     kept[top:bottom, left:right] = written
-    specks = np.flatnonzero(small[runs.blob])
-    for row, start, end in zip(*(side[specks].tolist() for side in runs[:3]), strict=True):
-        kept[top + row, left + start : left + end] = 0
+    kept[top:bottom, left:right][runs.places(small[runs.blob])] = 0
     return kept
 
 
