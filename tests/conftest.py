@@ -29,10 +29,11 @@ SHARED = Path(os.environ.get("SIGNATURE_DATA", Path(__file__).parents[2] / "shar
 
 
 #: Fixtures that take a trained system or a server, and files whose tests take seconds each.
-_SLOW_FIXTURES = {"system", "api", "sandbox", "nights", "postgres", "chromium", "hindi_root"}
+_SLOW_FIXTURES = {"system", "api", "sandbox", "postgres", "chromium", "hindi_root"}
 _SLOW_FILES = (
     "test_faults", "test_kills", "test_schedule", "test_hostile", "test_training", "test_decoding",
     "test_docs", "test_recalibration", "test_servers", "test_distributed", "test_handwriting",
+    "test_nights",
 )  # fmt: skip
 
 

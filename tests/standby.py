@@ -39,7 +39,6 @@ PROGRAMS = {
     "siamese": ("flows.cli", "main"),
     "run_flows": ("run_flows", "main"),
     "prefect": ("prefect.cli", "app"),
-    "uvicorn": ("uvicorn.main", "main"),
 }
 #: What ``python -m`` runs like this, beside any script; other modules are run afresh.
 MODULES = (

@@ -298,10 +298,12 @@ def test_what_does_not_end_with_the_system_is_killed(tmp_path: Path) -> None:
     while not (worker.exists() and worker.read_text()):
         assert up.poll() is None
         time.sleep(0.1)
+    pid = int(worker.read_text())
     os.killpg(up.pid, signal.SIGTERM)
     try:
         up.wait(60)
+        assert not Path(f"/proc/{pid}").exists()
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(up.pid, signal.SIGKILL)
-    assert not Path(f"/proc/{int(worker.read_text())}").exists()
+        up.kill()
+        with suppress(ProcessLookupError):  # in a process group of its own
+            os.kill(pid, signal.SIGKILL)
