@@ -3,7 +3,7 @@
 ``standby.py serve SOCKET`` imports whatever the programs import, and ``standby.py run SOCKET
 PROGRAM ...`` has a process forked from it be that program in the caller's folder and environment,
 on the caller's streams. That one ends with its status, is sent its SIGINT and SIGTERM, and is
-killed with it. All ends with the test run.
+killed with it. All ends with the test run, and what programs started and left behind, too.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ MODULES = (
     "dask", "flows.server", "mlflow", "prefect", "prefect.engine", "uvicorn",
     "prefect.runner._workspace_resolver", "prefect.runner._workspace_supervisor",
 )  # fmt: skip
+_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 def run(address: str, arguments: list[str]) -> int:
@@ -61,16 +62,24 @@ def run(address: str, arguments: list[str]) -> int:
 
 def serve(address: str, owner: int) -> None:
     """Wait for commands, until the owner has ended; returns in the process that is to run one."""
+    import ctypes
+
+    import psutil  # here, for ``run``, which is to start at once, has no packages
+
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how those ended that keep watch
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen()
     listening.settimeout(1)
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)  # orphans of programs are children of this
     while True:
         try:
             asked, _ = listening.accept()
         except TimeoutError:
             if not Path(f"/proc/{owner}").exists():
+                for left in psutil.Process().children(recursive=True):
+                    with suppress(psutil.NoSuchProcess):
+                        left.kill()
                 shutil.rmtree(Path(address).parent)
                 os._exit(0)
             continue
