@@ -17,7 +17,8 @@ import pebble
 from joblib.externals.loky.backend.context import LokyContext
 from joblib.externals.loky.backend.process import LokyProcess
 
-_CHUNK = 32  # pictures that go to a process at a time
+_CHUNK = 32  # pictures that go to a process at a time, at most
+_PARTS = 2  # a process, at least: all are done at about the same time
 #: Seconds that a picture may take.
 PATIENCE = 60.0
 _MEMORY = 4 * 2**30  # bytes of address space of a process
@@ -47,6 +48,10 @@ class Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.rest()
+
+    def rest(self) -> None:
+        """End the processes; a later map starts others."""
         self._have(0)
 
     def map(
@@ -59,7 +64,8 @@ class Decoders:
         work : importable by name; its exceptions are raised here.
         failed : the result of a thing that took too long or ended its process, and why.
         """
-        chunks = [things[i : i + _CHUNK] for i in range(0, len(things), _CHUNK)]
+        size = max(1, min(_CHUNK, len(things) // (_PARTS * self.workers)))
+        chunks = [things[i : i + size] for i in range(0, len(things), size)]
         if self.inside:
             yield from (_each(work, chunk) for chunk in chunks)
             return

@@ -24,7 +24,7 @@ from siamese.enrolment import Enrolment
 from siamese.feedback import writers_of
 from siamese.files import fingerprint
 from siamese.imaging import USABLE
-from siamese.memory import give_back_memory
+from siamese.memory import give_back_memory, leave_what_is_there
 from siamese.pictures import Picture
 from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
 from siamese.store import CANVAS_SCHEMA, ContentStore, embedding_schema
@@ -35,6 +35,7 @@ from siamese.verifier import Verifier
 
 _HASHES = 50_000  # hashes of files that are kept
 _AT_ONCE = 512  # pictures that are embedded before their vectors are kept
+_AHEAD = 3  # shards that are begun before one is decided on
 _ASKED = 64  # claims whose references tell how near hands lie
 
 
@@ -162,13 +163,18 @@ def score_shards(
         near = near_references(shard.claims, shard.ids, shard.facts)
         return stretch(near, verifier.near_hands)
 
-    with Decoders(settings.workers) as pool, _Thread() as first, _Thread() as second:
+    with (
+        leave_what_is_there(),
+        Decoders(settings.workers) as pool,
+        _Thread() as first,
+        _Thread() as second,
+    ):
         by = second.submit(told, first.submit(asked)) if verifier.near_hands else None
         # While one shard is decided on, the network is at work on the pictures of the next, and
-        # those of the one after it are decoded.
+        # those of the ones after it are decoded.
         starts = iter(range(0, len(claims), step))
         begun = (second.submit(embedded, first.submit(prepared, start)) for start in starts)
-        coming = deque(itertools.islice(begun, 2))
+        coming = deque(itertools.islice(begun, _AHEAD))
         factor = by.result() if by else 1.0
 
         def tables() -> Iterator[pd.DataFrame]:
@@ -176,6 +182,8 @@ def score_shards(
             while coming:
                 shard = coming.popleft().result()
                 coming.extend(itertools.islice(begun, 1))
+                if len(coming) < _AHEAD:  # all will be decoded; to end processes takes a while
+                    first.submit(pool.rest)
                 yield _decisions(shard, batch, tiers, factor)
                 give_back_memory()
                 done += len(shard.claims)
