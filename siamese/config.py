@@ -106,7 +106,7 @@ class NetworkSettings(Section):
 
     widths: tuple[int, ...] = Field((32, 48, 96, 160), description="channels of the stages")
     embedding: int = Field(128, ge=8, le=1024, description="numbers that are learnt")
-    strokes: int = Field(192, ge=0, le=512, description="numbers that say how strokes run")
+    strokes: int = Field(384, ge=0, le=512, description="numbers that say how strokes run")
 
     @property
     def length(self) -> int:

@@ -6,7 +6,6 @@ hand varies by how it looks, and whom to hold others against.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import scipy.linalg
 Floats = npt.NDArray[np.float32]
 
 _KEPT = 300  # principal axes among which those that tell are looked for
+_DOUBT = 3.0  # between, where within is 1, at which an axis counts half
 _EVENLY = 0.1  # share of their variance in a writer that is added to all of these
 _BENT = 0.2  # share of what counts as varying in a writer that is what bending changes
 _LOOKS = 60  # principal axes from which a hand's scale is foretold; half as many as writers at most
@@ -36,19 +36,24 @@ class Described:
 
 
 def telling_axes(
-    told: Described, bent: Floats, parts: Sequence[int], count: int
+    told: Described,
+    bent: Floats,
+    parts: Sequence[int],
+    weights: Sequence[float],
+    count: int,
 ) -> tuple[Floats, Floats]:
     """What tells writers from others and from their forgers, and varies little in a writer.
 
     Fisher's discriminant axes of each part of the descriptions: within is how a writer's genuine
     signatures lie around their mean, and what bending them a little changes, which writers are
     too few to show; between, how forgeries lie around the mean of whom they imitate, and the means
-    of writers around each other.
+    of writers around each other. The more there is between beside what is within, the more an axis
+    counts.
 
     Parameters
     ----------
     bent : (M, L) what bending some of the genuine ones changed in their descriptions.
-    parts : lengths of the parts of a description, L in all.
+    parts : lengths of the parts of a description, L in all. weights : what each counts.
     count : of axes, shared evenly among the parts.
 
     Returns
@@ -59,11 +64,11 @@ def telling_axes(
     each = count // len(parts)
     axes = np.zeros((count, told.descriptions.shape[1]), np.float32)
     start = 0
-    for place, length in enumerate(parts):
+    for place, (length, weight) in enumerate(zip(parts, weights, strict=True)):
         of_part = slice(start, start + length)
         part = told.descriptions[:, of_part].astype(np.float64)
-        found = _discriminant(part - part.mean(0), told, bent[:, of_part])[:each]
-        axes[place * each :][: len(found), of_part] = found / math.sqrt(each)
+        found = _discriminant(part - part.mean(0), told, bent[:, of_part], each)
+        axes[place * each :][: len(found), of_part] = weight * found
         start += length
     return axes, axes @ told.descriptions.mean(0)
 
@@ -142,9 +147,12 @@ def _midway(told: Described, axes: Floats) -> npt.NDArray[np.float64]:
 
 
 def _discriminant(
-    centred: npt.NDArray[np.float64], told: Described, bent: Floats
+    centred: npt.NDArray[np.float64], told: Described, bent: Floats, most: int
 ) -> npt.NDArray[np.float64]:
-    """Axes (K, L) of centred descriptions (N, L), those that tell most first."""
+    """At most so many axes (K, L) of centred descriptions (N, L), those that tell most first.
+
+    In a writer these vary by 1 in all.
+    """
     from sklearn.decomposition import PCA  # noqa: PLC0415 - a second; only training needs it
 
     if len(centred) < 2 or np.abs(centred).max() < 1e-6:
@@ -176,7 +184,9 @@ def _discriminant(
     # Writers are few: a tenth more is added to what varies in them, evenly along all axes.
     inner += np.eye(len(inner)) * max(_EVENLY * np.trace(inner) / len(inner), 1e-9)
     values, vectors = scipy.linalg.eigh(outer, inner)
-    return np.asarray((principal @ vectors[:, ::-1][:, values[::-1] > 1e-9]).T)
+    found = np.flatnonzero(values > 1e-9)[::-1][:most]
+    shares = values[found] / (_DOUBT + values[found])
+    return np.asarray((principal @ vectors[:, found] * np.sqrt(shares / shares.sum())).T)
 
 
 def _scatter(rows: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:

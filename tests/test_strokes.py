@@ -94,7 +94,7 @@ def hands(seed: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
 def test_axes_of_some_writers_tell_others_from_their_forgers() -> None:
     pictures, writers, genuine = hands(1)
     shown = Described(describe(pictures).numpy(), writers, genuine)
-    axes, mean = telling.telling_axes(shown, UNBENT, PARTS, 16)
+    axes, mean = telling.telling_axes(shown, UNBENT, PARTS, (1, 1), 16)
     assert axes.shape == (16, strokes.LENGTH)
     assert mean.shape == (16,)
     pictures, writers, genuine = hands(2)
@@ -117,7 +117,7 @@ def test_axes_pass_over_what_bending_changes() -> None:
     moved = describe(bent).numpy() - shown.descriptions[genuine]
     length = {}
     for name, known in (("not told", UNBENT), ("told", moved)):
-        axes, _ = telling.telling_axes(shown, known, PARTS, 16)
+        axes, _ = telling.telling_axes(shown, known, PARTS, (1, 1), 16)
         spread = (shown.descriptions - shown.descriptions.mean(0)) @ axes.T
         length[name] = np.linalg.norm(moved @ axes.T) / np.linalg.norm(spread)
     assert length["told"] < 0.8 * length["not told"]
@@ -130,7 +130,7 @@ def test_what_so_few_signatures_cannot_tell_is_left_zero() -> None:
 
     def axes_of(descriptions: np.ndarray, writers: str) -> tuple[np.ndarray, np.ndarray]:
         shown = Described(descriptions, np.array(list(writers)), every)
-        return telling.telling_axes(shown, UNBENT, PARTS, 16)
+        return telling.telling_axes(shown, UNBENT, PARTS, (1, 1), 16)
 
     few = axes_of(told, "aabb")
     assert np.abs(few[0]).any(axis=1).sum() <= 6  # three a part: four pictures, less their mean
