@@ -64,13 +64,14 @@ class Decoders:
         work : importable by name; its exceptions are raised here.
         failed : the result of a thing that took too long or ended its process, and why.
         """
-        size = max(1, min(_CHUNK, len(things) // (_PARTS * self.workers)))
+        # To start a process takes longer than a chunk.
+        needed = min(self.workers, -(-len(things) // _CHUNK))
+        size = max(1, min(_CHUNK, -(-len(things) // max(_PARTS * needed, 1))))
         chunks = [things[i : i + size] for i in range(0, len(things), size)]
         if self.inside:
             yield from (_each(work, chunk) for chunk in chunks)
             return
-        # To start one takes a second, idle or not.
-        if (needed := min(self.workers, len(chunks))) > self._processes:
+        if needed > self._processes:
             self._have(needed)
         # A few chunks ahead of whoever takes the results: no process waits, and nothing piles up.
         begun: deque[tuple[Sequence[T], Future[list[R]]]] = deque()

@@ -89,3 +89,13 @@ def test_no_more_processes_than_there_is_work_for() -> None:
             assert found == tuple(range(count))
             assert 1 <= len(set(processes)) <= most
             assert not set(processes) & {0, os.getpid()}
+
+
+def test_few_pictures_are_shared_evenly_and_processes_that_rest_are_replaced() -> None:
+    with Decoders(2) as decoders:
+        parts = list(decoders.map(process_of, range(40), lambda thing, reason: (thing, 0)))
+        assert [len(part) for part in parts] == [10] * 4
+        decoders.rest()
+        again = list(decoders.map(process_of, range(40), lambda thing, reason: (thing, 0)))
+    assert [thing for part in again for thing, _ in part] == list(range(40))
+    assert not {p for part in again for _, p in part} & {p for part in parts for _, p in part}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from siamese.memory import leave_what_is_there
 
 _BATCHES = """
 import sys
@@ -42,3 +45,14 @@ def test_the_next_batch_gets_what_the_last_one_freed_and_the_system_gets_it_in_t
     pages = 64_000_000 // 4096
     assert faults < pages / 10 < 4 * pages < unheld
     assert given_back > pages * 0.9
+
+
+def test_what_is_there_is_left_alone_for_a_while_and_garbage_is_found_all_the_same() -> None:
+    found = gc.get_freeze_count()
+    with leave_what_is_there():
+        assert gc.get_freeze_count() > found
+        loop: list[object] = []
+        loop.append(loop)
+        del loop
+        assert gc.collect() >= 1
+    assert gc.get_freeze_count() == 0

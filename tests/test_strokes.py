@@ -110,6 +110,22 @@ def test_axes_of_some_writers_tell_others_from_their_forgers() -> None:
     assert shares(told @ axes.T) > 1.5 * shares(told)
 
 
+def test_axes_that_tell_more_count_more_and_so_do_parts_that_weigh_more() -> None:
+    # Two numbers a part: writers differ much in the first, and little in the second.
+    rng = np.random.default_rng(3)
+    hands = np.repeat(rng.normal(size=(40, 4)) * [4, 0.5, 4, 0.5], 10, axis=0)
+    drawn = (hands + rng.normal(size=hands.shape)).astype(np.float32)
+    writers = np.repeat(np.arange(40).astype(str), 10)
+    shown = Described(drawn, writers, np.ones(400, bool))
+    unbent = np.zeros((1, 4), np.float32)
+    axes, _ = telling.telling_axes(shown, unbent, (2, 2), (1, 2), 4)
+    within = np.array([(drawn - hands) @ axis for axis in axes]).std(axis=1)
+    assert np.abs(axes[0]).argmax() == 0
+    assert np.abs(axes[3]).argmax() == 3
+    assert (within[[0, 2]] > 1.5 * within[[1, 3]]).all()
+    assert within[2] == pytest.approx(2 * within[0], rel=0.15)
+
+
 def test_axes_pass_over_what_bending_changes() -> None:
     pictures, writers, genuine = hands(1)
     shown = Described(describe(pictures).numpy(), writers, genuine)
