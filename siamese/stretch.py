@@ -26,7 +26,7 @@ Names = npt.NDArray[np.str_]
 #: Fewest writers that tell how near hands lie.
 FEWEST = 8
 _QUANTILE = 0.1  # the nearest say more about who may be taken for whom than those in the middle
-_SHARE = 0.75  # of the logarithm of the ratio
+_SHARE = 0.7  # of the logarithm of the ratio
 _LEAST = 1.05  # less is what as few writers as there are in a calibration differ by anyway
 _MOST = 4 / 3  # a folder with one writer under several names cannot stretch all out of reach
 _LOOKED_AT = 1000  # signatures
@@ -81,7 +81,7 @@ def stretch(here: float, usual: float) -> float:
         is 0, not known, nothing is stretched.
 
     >>> stretch(0.6, 0.5), stretch(0.48, 0.5), stretch(0.4, 0.5), stretch(0.01, 0.5)
-    (1.0, 1.0, 1.182, 1.333)
+    (1.0, 1.0, 1.169, 1.333)
     """
     if min(here, usual) <= 0 or (by := (usual / here) ** _SHARE) < _LEAST:
         return 1.0
