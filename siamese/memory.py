@@ -32,8 +32,8 @@ def hold_memory(largest: int) -> None:
 def leave_what_is_there() -> Iterator[None]:
     """Do not look for garbage, while this lasts, in what is in memory when it begins.
 
-    Modules that are imported are some million objects: to look through all takes a fifth of a
-    second each time, and finds nothing.
+    Modules that are imported are hundreds of thousands of objects: to look through all takes a
+    fifth of a second each time, and finds nothing.
     """
     gc.freeze()
     try:
