@@ -353,6 +353,8 @@ def main() -> None:
         began = time.process_time()
         embed = row.train(data, canvases, arguments.steps)
         minutes = round((time.process_time() - began) / 60, 1)
+        if known:  # what was trained may have been read from its checkpoint
+            minutes = max(minutes, rows[name]["minutes"])
         made: dict[str, Any] = {"title": row.title, "minutes": minutes, **same}
         made["sources"] = list(row.sources)
         try:
