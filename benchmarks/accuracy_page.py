@@ -191,7 +191,8 @@ def _figure(results: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(rows)), [_title(row, results) for row in rows])
     axes.invert_yaxis()
     axes.set(
-        xlabel="EER_skilled with one reference, 95 % interval\n(† on earlier code, ‡ before distances were stretched)",
+        xlabel="EER_skilled with one reference, 95 % interval\n"
+        "(† on earlier code, ‡ before distances were stretched)",
         xlim=(0, None),
     )
     axes.grid(alpha=0.3, axis="x")
