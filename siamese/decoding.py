@@ -64,9 +64,11 @@ class Decoders:
         work : importable by name; its exceptions are raised here.
         failed : the result of a thing that took too long or ended its process, and why.
         """
+        if not things:
+            return
         # To start a process takes longer than a chunk.
         needed = min(self.workers, -(-len(things) // _CHUNK))
-        size = max(1, min(_CHUNK, -(-len(things) // max(_PARTS * needed, 1))))
+        size = min(_CHUNK, -(-len(things) // (_PARTS * needed)))
         chunks = [things[i : i + size] for i in range(0, len(things), size)]
         if self.inside:
             yield from (_each(work, chunk) for chunk in chunks)
