@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from siamese import copies, imaging, reading
-from siamese.config import ImagingSettings
 from siamese.files import sha256_of
+
+if TYPE_CHECKING:
+    from siamese.config import ImagingSettings
 
 File = tuple[str, Path] | tuple[str, Path, int]
 Row = tuple[str, bytes, int, int, float, str, str, str]

@@ -14,15 +14,17 @@ whatever is left of them is a leak.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from siamese.blobs import find_blobs
-from siamese.config import ImagingSettings
 from siamese.reading import Grey, ImageRefused, Quality, decode
+
+if TYPE_CHECKING:
+    from siamese.config import ImagingSettings
 
 QUALITIES: tuple[str, ...] = get_args(Quality)
 #: Qualities that can be compared; ``clipped`` and ``scattered`` are never accepted unseen.

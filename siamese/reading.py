@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from siamese.config import ImagingSettings
+if TYPE_CHECKING:
+    from siamese.config import ImagingSettings
+
 
 Grey = npt.NDArray[np.uint8]
 Quality = Literal[

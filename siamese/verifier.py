@@ -68,7 +68,7 @@ class Verifier:
     record: Record = field(default_factory=Record)
     near_hands: float = 0.0
 
-    @property
+    @cached_property
     def embedding_fingerprint(self) -> str:
         """Names this way of making vectors: weights, imaging and the code of both."""
         return fingerprint(
