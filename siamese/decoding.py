@@ -14,8 +14,8 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 import pebble
-from joblib.externals.loky.backend.context import LokyContext
-from joblib.externals.loky.backend.process import LokyProcess
+from loky.backend.context import LokyContext
+from loky.backend.process import LokyProcess
 
 _CHUNK = 32  # pictures that go to a process at a time, at most
 _PARTS = 2  # a process, at least: all are done at about the same time

@@ -6,10 +6,11 @@ import csv
 import io
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
+from loky import ProcessPoolExecutor
 from PIL import Image
 
 from siamese import handwriting
@@ -26,16 +27,15 @@ def fetch(settings: SourceSettings, cache: Path, seed: int) -> Path:
     folder = cache / "synthetic" / name
     if (folder / "manifest.csv").is_file():
         return folder
-    partial = folder.with_name(f".{name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    writers = range(1, settings.writers + 1)
-    made = Parallel(n_jobs=-1)(
-        delayed(_write_writer)(partial, settings.images, seed, writer) for writer in writers
-    )
+    begun = folder.with_name(f".{name}.partial")
+    shutil.rmtree(begun, ignore_errors=True)
+    write = partial(_write_writer, begun, settings.images, seed)
+    with ProcessPoolExecutor() as processes:
+        made = list(processes.map(write, range(1, settings.writers + 1)))
     rows = [row for writer_rows in made for row in writer_rows]
-    _write_csv(partial / "manifest.csv", ("path", "writer", "kind"), rows)
+    _write_csv(begun / "manifest.csv", ("path", "writer", "kind"), rows)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    begun.rename(folder)
     return folder
 
 
