@@ -15,6 +15,7 @@ from siamese.canvases import File, Row, refused_file
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
 from siamese.files import sha256_of_file
+from siamese.preparing import canvas_store, prepare_files
 
 
 def act(what: str) -> str:
@@ -99,3 +100,16 @@ def test_few_pictures_are_shared_evenly_and_processes_that_rest_are_replaced() -
         again = list(decoders.map(process_of, range(40), lambda thing, reason: (thing, 0)))
     assert [thing for part in again for thing, _ in part] == list(range(40))
     assert not {p for part in again for _, p in part} & {p for part in parts for _, p in part}
+
+
+def test_a_decoder_imports_little_and_so_starts_soon(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("L", (200, 100), 255).save(path)
+    settings = ImagingSettings()
+    store = canvas_store(tmp_path, settings)
+    with Decoders(2) as decoders:
+        prepare_files([(sha256_of_file(path), path)], settings, store, decoders=decoders)
+        # Of the same process, which has made a canvas.
+        (loaded,) = decoders.map(eval, ["[*__import__('sys').modules]"], lambda _, reason: [reason])
+    assert {"numpy", "PIL", "siamese.canvases"} <= set(loaded[0])
+    assert not {"torch", "pandas", "pyarrow", "scipy", "pydantic", "joblib"} & set(loaded[0])
