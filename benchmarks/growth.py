@@ -6,8 +6,8 @@ DATA is a data folder with a champion (``siamese demo`` or ``siamese train`` mak
 registry is copied, so that every run starts from an empty store. Each claim has a questioned
 picture of its own: a real scan at half its size, moved, and a little lighter or darker. Runs
 ``siamese score`` and watches the memory of it and of its decoders; the Prefect API's process is
-watched too, and told apart. Adds to docs/growth.json, and draws docs/growth.png from all in it;
-a run with other settings (say, a policy that sends fewer claims to review) is only printed.
+watched too, and told apart. Adds to docs/growth.json, by settings (say, a policy that sends fewer
+claims to review), and draws docs/growth.png from all in it.
 """
 
 from __future__ import annotations
@@ -117,16 +117,18 @@ def run(data: Path, count: int, settings: list[str]) -> dict[str, float]:
         return watched([*command, str(work / "claims")], env, work / "log")
 
 
-def figure(found: dict[str, dict[str, float]]) -> Figure:
-    counts = sorted(map(int, found))
-    drawn = Figure(figsize=(9, 3.6), layout="constrained")
+def figure(found: dict[str, dict[str, dict[str, float]]]) -> Figure:
+    drawn = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = drawn.subplots(1, 2)
-    left.loglog(counts, [found[str(n)]["seconds"] / 60 for n in counts], "o-", color="#0072B2")
+    for settings, by_count in found.items():
+        counts = sorted(map(int, by_count))
+        minutes = [by_count[str(n)]["seconds"] / 60 for n in counts]
+        left.loglog(counts, minutes, "o-", label=settings.replace(" ", "\n"))
+        memory = [by_count[str(n)]["program"] / 1024 for n in counts]
+        right.semilogx(counts, memory, "o-")
     left.set(xlabel="claims", ylabel="minutes", title="Time, report included")
-    for name, colour in (("program", "#0072B2"), ("api", "#888888")):
-        right.semilogx(counts, [found[str(n)][name] / 1024 for n in counts], "o-", color=colour)
-    right.set(xlabel="claims", ylabel="GiB", title="Peak memory", ylim=(0, None))
-    right.legend(["program and decoders", "Prefect's API"])
+    left.legend()
+    right.set(xlabel="claims", ylabel="GiB", title="Peak memory, decoders included", ylim=(0, None))
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return drawn
@@ -144,10 +146,9 @@ def main() -> None:
         machine = f"{platform.machine()}, {os.cpu_count()} cores"
         made = {"machine": machine, **run(arguments.data.resolve(), count, arguments.settings)}
         print(count, made, flush=True)
-        if not arguments.settings:
-            found[str(count)] = made
-            path.write_text(json.dumps(found, indent=2) + "\n")
-            figure(found).savefig(DOCS / "growth.png", dpi=110)
+        found.setdefault(" ".join(arguments.settings) or "as it comes", {})[str(count)] = made
+        path.write_text(json.dumps(found, indent=2) + "\n")
+        figure(found).savefig(DOCS / "growth.png", dpi=110)
 
 
 if __name__ == "__main__":
