@@ -126,9 +126,10 @@ def figure(found: dict[str, dict[str, dict[str, float]]]) -> Figure:
         left.loglog(counts, minutes, "o-", label=settings.replace(" ", "\n"))
         memory = [by_count[str(n)]["program"] / 1024 for n in counts]
         right.semilogx(counts, memory, "o-")
+        right.set_ylim(0, max(1.1 * max(memory), right.get_ylim()[1]))
     left.set(xlabel="claims", ylabel="minutes", title="Time, report included")
     left.legend()
-    right.set(xlabel="claims", ylabel="GiB", title="Peak memory, decoders included", ylim=(0, None))
+    right.set(xlabel="claims", ylabel="GiB", title="Peak memory, decoders included")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return drawn
@@ -146,7 +147,7 @@ def main() -> None:
         machine = f"{platform.machine()}, {os.cpu_count()} cores"
         made = {"machine": machine, **run(arguments.data.resolve(), count, arguments.settings)}
         print(count, made, flush=True)
-        found.setdefault(" ".join(arguments.settings) or "as it comes", {})[str(count)] = made
+        found.setdefault(" ".join(arguments.settings) or "defaults", {})[str(count)] = made
         path.write_text(json.dumps(found, indent=2) + "\n")
         figure(found).savefig(DOCS / "growth.png", dpi=110)
 
