@@ -1,6 +1,6 @@
 """Bulk scoring against the notebook's way and against the limit of the machine, in one run.
 
-    python benchmarks/throughput.py [--claims 2000] [--rounds 3]
+    python benchmarks/throughput.py [--claims 2000] [--rounds 5]
 
 Real claims of five references (see real_claims.py), scored by an untrained verifier of the full
 size: (a) the notebook's way, a pair at a time, both pictures decoded and embedded each time;
@@ -77,7 +77,7 @@ def pair_at_a_time(pairs: list[tuple[Path, Path]], verifier: Verifier) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--claims", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(Path(folder), arguments.claims, arguments.rounds)
