@@ -68,10 +68,8 @@ def prepare_files(
         return known
     made, waiting, done = [known], [], 0
     with Decoders(workers) if decoders is None else nullcontext(decoders) as pool:
-        plain = _without_pydantic(settings)
-        for results in pool.map(
-            partial(prepare_file, settings=plain), todo, partial(refused_file, settings=plain)
-        ):
+        work = partial(prepare_file, settings=without_pydantic(settings))
+        for results in pool.map(work, todo, partial(refused_file, settings=settings)):
             waiting += results
             done += len(results)
             if len(waiting) >= _KEPT_AT or done == len(todo):
@@ -83,8 +81,8 @@ def prepare_files(
     return pd.concat(made)
 
 
-def _without_pydantic(settings: ImagingSettings) -> ImagingSettings:
-    """The same values; to import what checks them is two fifths of a decoder's start."""
+def without_pydantic(settings: ImagingSettings) -> ImagingSettings:
+    """The same values, for a decoder: to import what checks them is two fifths of its start."""
     return cast("ImagingSettings", SimpleNamespace(**settings.model_dump()))
 
 

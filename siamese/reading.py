@@ -13,7 +13,6 @@ from PIL import Image, ImageOps
 if TYPE_CHECKING:
     from siamese.config import ImagingSettings
 
-
 Grey = npt.NDArray[np.uint8]
 Quality = Literal[
     "ok", "clipped", "scattered",

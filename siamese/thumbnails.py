@@ -13,6 +13,7 @@ from siamese.deciding import ENROLLED
 from siamese.decoding import Decoders
 from siamese.files import replace_file, sha256_of
 from siamese.pictures import parse_page
+from siamese.preparing import without_pydantic
 
 #: What the decisions call a picture, and its image id.
 Named = tuple[str, str]
@@ -40,7 +41,7 @@ class Thumbnails:
     def make(self, named: Iterable[Named], decoders: Decoders) -> dict[Named, str]:
         """URLs of the thumbnails of files and of enrolled references; empty where there is none."""
         todo = [one for one in dict.fromkeys(named) if all(one)]
-        work = partial(thumbnail, settings=self.settings)
+        work = partial(thumbnail, settings=without_pydantic(self.settings))
         places = [self._place(*one) for one in todo]
         made = (data for part in decoders.map(work, places, _nothing) for data in part)
         return {one: self.keep(data) for one, data in zip(todo, made, strict=True)}
