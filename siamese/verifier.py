@@ -110,10 +110,11 @@ class Verifier:
 
     def embed(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Unit vectors (N, E) of canvases (N, H, W)."""
-        return embed(self._folded, canvases)
+        return embed(self.folded, canvases)
 
     @cached_property
-    def _folded(self) -> SignatureNet:
+    def folded(self) -> SignatureNet:
+        """The network to embed with: :func:`siamese.model.folded`."""
         return folded(self.network)
 
     def compare(self, references: list[bytes], questioned: bytes) -> Comparison:

@@ -61,7 +61,7 @@ def test_a_map_tells_what_erasing_would_do() -> None:
     verifier = small_verifier()
     questioned = np.stack([stroke(seed) for seed in range(5)])
     references = verifier.embed(np.stack([stroke(seed) for seed in range(5, 10)]))
-    maps = difference_maps(verifier.network, questioned, references)
+    maps = difference_maps(verifier.network, questioned, verifier.embed(questioned), references)
     assert maps.shape == questioned.shape
     assert (maps[questioned == 0] == 0).all()
     inputs = to_input(torch.from_numpy(questioned))
