@@ -34,7 +34,7 @@ class Writer:
 
 
 def writers(shared: Path) -> list[Writer]:
-    """Dutch validation and test writers (041-069), Hindi validation writers (081-100)."""
+    """Dutch validation and test writers (041-069), Hindi test writers (081-100)."""
     found = []
     train = shared / "kaggle-signature-verification" / "sign_data" / "train"
     for number in range(41, 70):

@@ -68,19 +68,18 @@ def trials_of(site: Site, writers: list[str], n: int, claims: int, seed: int) ->
     rows = []
     for writer in writers:
         genuine, forged = site.genuine[writer], site.forged[writer]
-        for claim in range(claims):
+        for _ in range(claims):
             order = rng.permutation(len(genuine))
             references = genuine[order[:n]]
             spread = float(spread_of(references))
             asked = {
-                "genuine": genuine[order[n]],
-                "skilled_forgery": forged[rng.integers(len(forged))],
+                "genuine": (genuine, int(order[n])),
+                "skilled_forgery": (forged, int(rng.integers(len(forged)))),
             }
-            for kind, vector in asked.items():
-                gaps = np.linalg.norm(references - vector, axis=1).astype(np.float64)
-                rows.append(
-                    (n, float(fuse(gaps, spread)), kind, writer, f"{writer} {claim}", spread)
-                )
+            for kind, (vectors, place) in asked.items():
+                gaps = np.linalg.norm(references - vectors[place], axis=1).astype(np.float64)
+                name = f"{writer} {kind} {place}"
+                rows.append((n, float(fuse(gaps, spread)), kind, writer, name, spread))
     names = ["n_references", "distance", "kind", "writer", "questioned", "spread"]
     return Trials.from_frame(pd.DataFrame(rows, columns=names))
 

@@ -17,7 +17,7 @@ Set = Annotated[
     ),
 ]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where everything is written [default: data].")
+    Path | None, typer.Option("--data-dir", help="Where everything is written; none: data.")
 ]
 Kinds = Annotated[
     list[str] | None,

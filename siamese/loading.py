@@ -27,6 +27,8 @@ from siamese.config import Settings
 from siamese.errors import InputError
 
 ENVIRONMENT_PREFIX = "SIAMESE_"
+#: Names the folder that a served model may read pictures from; no setting of the pipeline.
+PICTURES = "SIAMESE_PICTURES"
 
 
 class ConfigError(InputError):
@@ -114,7 +116,7 @@ def _nested(overrides: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_unknown_environment() -> None:
     for variable in os.environ:
-        if variable.startswith(ENVIRONMENT_PREFIX):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable != PICTURES:
             field = variable.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
             if field not in Settings.model_fields:
                 raise ConfigError(

@@ -17,7 +17,7 @@ from siamese import config, copies, imaging
 from siamese.canvases import File, prepare_file, refused_file
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
-from siamese.errors import InputError
+from siamese.errors import InputError, RunError
 from siamese.files import code_version, fingerprint
 from siamese.store import CANVAS_SCHEMA, ContentStore, stack_canvases
 
@@ -114,6 +114,17 @@ def canvases_of(
 def stored_canvases(
     store: ContentStore, image_ids: Sequence[str], settings: ImagingSettings
 ) -> npt.NDArray[np.uint8]:
-    """Canvases (N, height, width) in the order of the ids, all of them in the store."""
+    """Canvases (N, height, width) in the order of the ids, all of them in the store.
+
+    Raises
+    ------
+    RunError : some were removed since they were seen there.
+    """
     rows = store.get(image_ids, ["canvas"])
+    lost = len(set(image_ids) - set(rows.index))
+    if lost:
+        raise RunError(
+            f"{lost:,} canvas(es) left {store.place.path} while they were needed (siamese prune?). "
+            "Run the command again: they are made anew, and what was done is kept."
+        )
     return stack_canvases(rows.loc[list(image_ids)], settings.height, settings.width)

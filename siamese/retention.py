@@ -1,5 +1,8 @@
 """What the data folder holds that nothing has used for long, and its removal.
 
+Of canvases and vectors, also what was made long ago: who signed once leaves a store that others
+are looked up in every day, and what is still needed is made again.
+
 Only what can be made again is ever found here: outputs of stages, downloaded copies of models,
 canvases and vectors. Decisions on claims, reports, raw data, enrolled references, feedback and
 the registry are not.
@@ -8,6 +11,7 @@ the registry are not.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +26,14 @@ _KINDS = {
     "models/.*.partial": "copy that was never finished",
     "store/canvases/*": "canvases of one way of imaging",
     "store/embeddings/*": "vectors of one model",
+    "exchange/models/*": "copy of a model for other machines",
+}
+_PARTS = {
+    "store/canvases/*/part-*": "canvases made long ago",
+    "store/embeddings/*/part-*": "vectors made long ago",
+    "exchange/pictures/*": "pictures that no other machine asked for",
+    "exchange/vectors/*": "vectors that nobody asked for",
+    "**/.*.tmp": "file that was never finished",
 }
 
 #: Stages whose outputs people keep.
@@ -30,7 +42,7 @@ _KEPT = ("score", "report")
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder or file that nothing needs: what it is, its bytes, and when it was last used."""
+    """A folder or file that nothing needs: what it is, its bytes, when it was last used or made."""
 
     path: Path
     what: str
@@ -39,11 +51,11 @@ class Leftover:
 
 
 def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
-    """Folders, and temporary files, that were neither made nor used since then, the largest first.
+    """Folders that were neither made nor used since then, and files not made, the largest first.
 
     Whoever uses a folder sets its modification time.
     """
-    found = []
+    found: list[Leftover] = []
     for pattern, what in _KINDS.items():
         for path in data_dir.glob(pattern):
             hidden = path.name.startswith(".")
@@ -55,19 +67,21 @@ def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
             if last_used < unused_since:
                 size = sum(p.lstat().st_size for p in path.rglob("*") if not p.is_dir())
                 found.append(Leftover(path, what, size, last_used))
-    for path in data_dir.glob("**/.*.tmp"):
-        last_used = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        if path.is_file() and last_used < unused_since:
-            found.append(
-                Leftover(path, "file that was never finished", path.stat().st_size, last_used)
-            )
+    gone = {one.path for one in found}
+    for pattern, what in _PARTS.items():
+        for path in data_dir.glob(pattern):
+            with suppress(FileNotFoundError):  # somebody finished it, or merged it with others
+                facts = path.lstat()
+                made = datetime.fromtimestamp(facts.st_mtime, UTC)
+                if path.is_file() and made < unused_since and path.parent not in gone:
+                    found.append(Leftover(path, what, facts.st_size, made))
     return sorted(found, key=lambda one: (-one.size, str(one.path)))
 
 
 def remove(leftover: Leftover) -> bool:
     """Remove it, unless somebody is at work on it or has used it since; was it removed?"""
     path = leftover.path
-    if path.suffix == ".tmp":
+    if path.is_file():
         path.unlink(missing_ok=True)
         return True
     name = path.name.removeprefix(".").removesuffix(".partial").removesuffix(".damaged")

@@ -9,13 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from siamese.canvases import File
+from siamese.canvases import File, prepare_file
 from siamese.claims import Claim, claim_fingerprint, hash_claims
 from siamese.config import ScoringSettings
 from siamese.deciding import decided
@@ -25,7 +26,7 @@ from siamese.feedback import writers_of
 from siamese.files import fingerprint
 from siamese.memory import give_back_memory, leave_what_is_there
 from siamese.pictures import Picture
-from siamese.preparing import Progress, prepare_files
+from siamese.preparing import Progress, prepare_files, without_pydantic
 from siamese.stretch import near_hands, stretch
 from siamese.tables import CLAIM_DECISIONS
 from siamese.tiers import Tiers
@@ -118,8 +119,15 @@ def score_shards(
 
     def asked() -> _Shard:
         places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
-        some = [replace(claims[place], questioned=None) for place in places]
+        some = [claims[place] for place in places]
         ids = hash_claims(some, hashed)
+        # While the first shard is read, decoders start, if there seems to be work for them.
+        wanted = set(ids.values())
+        new = len(wanted) - len(ahead.canvases.get(list(wanted), ["quality"]))
+        pool.begin(
+            partial(prepare_file, settings=without_pydantic(size)), new * len(claims) // len(some)
+        )
+        some = [replace(claim, questioned=None) for claim in some]
         return _Shard(some, ids, decoded(some, ids))
 
     def prepared(start: int) -> _Shard:

@@ -8,6 +8,7 @@ ones are merged into one. A part that cannot be read is set aside and its rows c
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -221,18 +222,25 @@ class ContentStore:
         folder = self.place.local
         if folder is None or len(self.place.files(".parquet")) <= _MANY:
             return
-        with suppress(Timeout), FileLock(folder / ".merge.lock", timeout=0):
+        # Where a part is pruned meanwhile, the next one merges.
+        with (
+            suppress(Timeout, FileNotFoundError),
+            FileLock(folder / ".merge.lock", timeout=0),
+        ):
             self._refresh()
             small = [name for name, (known, _) in self._parts.items() if len(known) < _SMALL]
             if len(small) <= _MANY:
                 return
+            merged = folder / _new_name()
+            oldest = min((folder / name).stat().st_mtime for name in small)
             with (
-                replace_file(folder / _new_name()) as handle,
+                replace_file(merged) as handle,
                 parquet_writer(handle, packed(self.schema.empty_table()).schema) as writer,
             ):
                 for name in small:
                     rows = packed(self._read(name, self.schema.names))
                     writer.write_table(rows, row_group_size=_GROUP)
+            os.utime(merged, (oldest, oldest))  # siamese.retention goes by when rows were made
             # The rows are there twice until these are gone, which readers bear.
             for name in small:
                 self.place.remove(name)

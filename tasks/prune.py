@@ -34,8 +34,7 @@ def prune(settings: Settings, dry_run: bool) -> list[str]:
     for one in retention.leftovers(settings.data_dir.resolve(), since):
         kept = "" if dry_run or retention.remove(one) else " Kept: it is in use."
         lines.append(
-            f"{one.path} ({one.size / 1e6:,.1f} MB): {one.what}, last used "
-            f"{one.last_used:%Y-%m-%d}.{kept}"
+            f"{one.path} ({one.size / 1e6:,.1f} MB): {one.what}, of {one.last_used:%Y-%m-%d}.{kept}"
         )
     listed = "\n".join(f"- {line}" for line in lines) or "Nothing."
     title = "Would be pruned" if dry_run else "Pruned"

@@ -13,10 +13,9 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from siamese.loading import PICTURES
 from siamese.verifier import Verifier
 
-#: Names the folder that pictures may be read from; without it, none is.
-ROOT = "SIAMESE_PICTURES"
 _MOST = 1024  # pairs in a request
 
 
@@ -30,7 +29,7 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: PythonModelContext) -> None:
         self.verifier = Verifier.load(Path(context.artifacts["verifier"]))
-        self.root = os.environ.get(ROOT, "")
+        self.root = os.environ.get(PICTURES, "")  # without it, none is read
 
     def predict(
         self,
@@ -61,7 +60,7 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
 
     def _file(self, name: str, what: str) -> bytes:
         if not self.root:
-            raise _bad(f"The {what} is a path, but {ROOT} names no folder to read from.")
+            raise _bad(f"The {what} is a path, but {PICTURES} names no folder to read from.")
         root, most = Path(self.root).resolve(), self.verifier.imaging_settings.max_bytes
         try:
             path = (root / name).resolve()
@@ -71,7 +70,7 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
             data = b""
         if not data:
             # One answer for all: whether a file exists elsewhere is nobody's business.
-            raise _bad(f"The {what} is no readable file below the folder of {ROOT}.")
+            raise _bad(f"The {what} is no readable file below the folder of {PICTURES}.")
         return data
 
 

@@ -88,6 +88,8 @@ def test_bad_files_and_variables_are_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="SIAMESE_SEEED names no setting"):
         load_settings()
     monkeypatch.delenv("SIAMESE_SEEED")
+    monkeypatch.setenv("SIAMESE_PICTURES", "/claims")  # what a served model goes by
+    load_settings()
     monkeypatch.setenv("SIAMESE_TRAINING__STEPZ", "1")
     with pytest.raises(ConfigError, match=r"training\.stepz"):
         load_settings()

@@ -6,13 +6,20 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from example_verifier import small_verifier
 from filelock import FileLock
 from mlflow import MlflowClient
 from test_rollback import MODEL, registry  # noqa: F401
 
-from siamese.config import RetentionSettings, Settings
+from siamese.config import ImagingSettings, RetentionSettings, Settings
+from siamese.errors import RunError
+from siamese.preparing import canvas_store, stored_canvases
 from siamese.retention import leftovers, remove
+from siamese.store import ContentStore, embedding_schema
+from siamese.vectors import Stores
 from tasks import prune, tonight, tracking
 from tasks.feedback import feedback_folder
 
@@ -33,7 +40,7 @@ def test_only_what_can_be_made_again_and_is_unused_is_found(tmp_path: Path) -> N
         folder(tmp_path, name)
         for name in (
             "stages/train/aaa", "stages/train/.bbb.partial", "models/ccc",
-            "store/canvases/ddd", "store/embeddings/eee",
+            "store/canvases/ddd", "store/embeddings/eee", "exchange/models/fff",
         )
     ]  # fmt: skip
     folder(tmp_path, "stages/train/fresh", NOW)
@@ -53,6 +60,43 @@ def test_only_what_can_be_made_again_and_is_unused_is_found(tmp_path: Path) -> N
     assert all(remove(one) for one in found)
     assert not any(path.exists() for path in gone)
     assert leftovers(tmp_path, NOW - timedelta(days=30)) == []
+
+
+def test_pictures_seen_long_ago_leave_a_store_that_is_used_every_day(tmp_path: Path) -> None:
+    verifier = small_verifier()
+    canvases = np.zeros((2, 216, 432), np.uint8)
+    canvases[0, 40:50, 20:170], canvases[1, 40:44, 20:170] = 255, 255
+    store = Stores.of(verifier, tmp_path / "store").vectors
+    for name, vector in zip("ab", verifier.embed(canvases), strict=True):
+        store.put(pd.DataFrame({"image_id": [name], "embedding": [vector]}))
+        if name == "a":
+            (part,) = tmp_path.glob("store/embeddings/*/part-*")
+            os.utime(part, (OLD.timestamp(), OLD.timestamp()))
+    assert set(store.get(["a", "b"]).index) == {"a", "b"}
+    (found,) = leftovers(tmp_path, NOW - timedelta(days=30))
+    assert (found.path, found.what) == (part, "vectors made long ago")
+    assert remove(found)
+    assert set(store.get(["a", "b"]).index) == {"b"}
+
+
+def test_a_merged_part_is_as_old_as_the_oldest_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siamese.store._MANY", 3)
+    store = ContentStore(tmp_path / "store/embeddings/x", embedding_schema(1))
+    for number in range(4):
+        for part in tmp_path.glob("store/embeddings/x/part-*"):
+            os.utime(part, (OLD.timestamp(), OLD.timestamp()))
+        store.put(pd.DataFrame({"image_id": [str(number)], "embedding": [np.ones(1, np.float32)]}))
+    (part,) = tmp_path.glob("store/embeddings/x/part-*")
+    assert datetime.fromtimestamp(part.stat().st_mtime, UTC) == OLD
+    assert len(store.get(list("0123"))) == 4
+
+
+def test_pictures_that_are_pruned_while_they_are_needed_are_a_sentence(tmp_path: Path) -> None:
+    store = canvas_store(tmp_path, ImagingSettings())
+    with pytest.raises(RunError, match=r"1 canvas\(es\) left .* Run the command again"):
+        stored_canvases(store, ["a"], ImagingSettings())
 
 
 def test_what_is_in_use_stays(tmp_path: Path) -> None:
