@@ -36,8 +36,7 @@ from siamese.enrolment import read_enrolment
 from siamese.intake import read_claims
 from siamese.model import to_input
 from siamese.preparing import prepare_files
-from siamese.scoring import Batch, score_claims
-from siamese.vectors import Stores, with_vectors
+from siamese.scoring import Batch, Stores, score_claims, with_vectors
 from siamese.verifier import Verifier
 
 SETTINGS = ScoringSettings()

@@ -58,7 +58,7 @@ def decided(
 
     Parameters
     ----------
-    ids : of the claims' pictures. facts : as :func:`siamese.vectors.with_vectors` gives them, of
+    ids : of the claims' pictures. facts : as :func:`siamese.scoring.with_vectors` gives them, of
     all these pictures. root : where the names of pictures start. names : of enrolled references,
     by writer and id. stretch : of all distances, see :mod:`siamese.stretch`.
     """

@@ -19,8 +19,8 @@ from scipy.ndimage import uniform_filter
 
 from siamese.embedding import on_all_cores
 from siamese.model import SignatureNet, seen, to_input
+from siamese.scoring import Stores
 from siamese.store import stack_canvases
-from siamese.vectors import Stores
 from siamese.verifier import Verifier
 
 Canvases = npt.NDArray[np.uint8]

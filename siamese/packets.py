@@ -23,9 +23,8 @@ from siamese.imaging import USABLE
 from siamese.parquet import open_parquet, parquet_bytes
 from siamese.places import Place
 from siamese.preparing import prepare_files
-from siamese.scoring import files_of
+from siamese.scoring import Stores, files_of, with_vectors
 from siamese.store import CANVAS_SCHEMA
-from siamese.vectors import Stores, with_vectors
 from siamese.verifier import Verifier
 
 _OUT, _BACK, _MODELS = "pictures", "vectors", "models"

@@ -9,14 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from siamese.canvases import File, prepare_file
+from siamese.canvases import File
 from siamese.claims import Claim, claim_fingerprint, hash_claims
 from siamese.config import ScoringSettings
 from siamese.deciding import decided
@@ -24,18 +23,38 @@ from siamese.decoding import Decoders
 from siamese.enrolment import Enrolment
 from siamese.feedback import writers_of
 from siamese.files import fingerprint
+from siamese.imaging import USABLE
 from siamese.memory import give_back_memory, leave_what_is_there
 from siamese.pictures import Picture
-from siamese.preparing import Progress, prepare_files, without_pydantic
+from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
+from siamese.store import CANVAS_SCHEMA, ContentStore, embedding_schema
 from siamese.stretch import near_hands, stretch
 from siamese.tables import CLAIM_DECISIONS
 from siamese.tiers import Tiers
-from siamese.vectors import Embedding, Looked, Made, Stores
 from siamese.verifier import Verifier
 
 _HASHES = 50_000  # hashes of files that are kept
+_AT_ONCE = 512  # pictures that are embedded before their vectors are kept
 _AHEAD = 3  # shards that are begun before one is decided on
 _ASKED = 64  # claims whose references tell how near hands lie
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What is kept between runs: canvases and vectors."""
+
+    canvases: ContentStore
+    vectors: ContentStore
+
+    @staticmethod
+    def of(verifier: Verifier, folder: Path) -> Stores:
+        """Those of this verifier's way of making canvases and vectors, below a folder."""
+        # Naming a store hashes the weights and the code: once a run, not once a shard.
+        vectors = folder / "embeddings" / verifier.embedding_fingerprint
+        return Stores(
+            canvas_store(folder, verifier.imaging_settings),
+            ContentStore(vectors, embedding_schema(verifier.network_settings.length)),
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +93,7 @@ def near_references(
 
     Parameters
     ----------
-    ids : of the claims' pictures. facts : as :func:`siamese.vectors.with_vectors` gives them.
+    ids : of the claims' pictures. facts : as :func:`with_vectors` gives them.
     """
     vectors = facts["embedding"].dropna()
     named = {
@@ -107,27 +126,19 @@ def score_shards(
     multiplied by is told by the references of claims that are spread evenly over all.
     """
     tiers = Tiers.of(verifier)
-    # One for the thread that decodes, one for the thread that keeps.
-    ahead, stores = (Stores.of(verifier, batch.store) for _ in range(2))
+    stores = Stores.of(verifier, batch.store)
+    ahead = ContentStore(stores.canvases.place, CANVAS_SCHEMA)  # for the thread that decodes
     batch = replace(batch, root=batch.root.resolve())
     size, step = verifier.imaging_settings, settings.shard
     hashed: dict[Path, str] = {}  # a reference is in claims of many shards
 
-    def decoded(some: Sequence[Claim], ids: Mapping[Picture, str]) -> Looked:
-        files = files_of(some, ids, batch.enrolment.files)
-        return embedding.look(prepare_files(files, size, ahead.canvases, decoders=pool))
+    def decoded(some: Sequence[Claim], ids: Mapping[Picture, str]) -> pd.DataFrame:
+        return prepare_files(files_of(some, ids, batch.enrolment.files), size, ahead, decoders=pool)
 
     def asked() -> _Shard:
         places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
-        some = [claims[place] for place in places]
+        some = [replace(claims[place], questioned=None) for place in places]
         ids = hash_claims(some, hashed)
-        # While the first shard is read, decoders start, if there seems to be work for them.
-        wanted = set(ids.values())
-        new = len(wanted) - len(ahead.canvases.get(list(wanted), ["quality"]))
-        pool.begin(
-            partial(prepare_file, settings=without_pydantic(size)), new * len(claims) // len(some)
-        )
-        some = [replace(claim, questioned=None) for claim in some]
         return _Shard(some, ids, decoded(some, ids))
 
     def prepared(start: int) -> _Shard:
@@ -138,14 +149,14 @@ def score_shards(
         name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
         if (table := CLAIM_DECISIONS.read_whole(entry)) is not None:
-            return _Shard(some, ids, table, entry)
+            return _Shard(some, ids, pd.DataFrame(), entry, table)
         return _Shard(some, ids, decoded(some, ids), entry)
 
     def embedded(coming: Future[_Shard]) -> _Shard:
         shard = coming.result()
-        if not isinstance(shard.found, Looked):
+        if shard.table is not None:
             return shard
-        return shard._replace(found=embedding.make(shard.found))
+        return shard._replace(facts=with_vectors(shard.facts, verifier, stores))
 
     def told(coming: Future[_Shard]) -> float:
         shard = embedded(coming)
@@ -155,7 +166,6 @@ def score_shards(
     with (
         leave_what_is_there(),
         Decoders(settings.workers) as pool,
-        Embedding(verifier, ahead, stores, _AHEAD) as embedding,
         _Thread() as first,
         _Thread() as second,
     ):
@@ -192,8 +202,8 @@ def score_claims(
 
 def _decisions(shard: _Shard, batch: Batch, tiers: Tiers, factor: float) -> pd.DataFrame:
     """Those on a shard, from the ledger or into it."""
-    if isinstance(shard.found, pd.DataFrame):
-        return shard.found
+    if shard.table is not None:
+        return shard.table
     names = batch.enrolment.names
     rows = decided(shard.claims, shard.ids, shard.facts, tiers, batch.root, names, factor)
     decisions = pd.DataFrame(rows).assign(
@@ -219,6 +229,31 @@ def files_of(
     return list(files.values())
 
 
+def with_vectors(facts: pd.DataFrame, verifier: Verifier, stores: Stores) -> pd.DataFrame:
+    """Facts of pictures, joined with their vectors, which are made where there are none.
+
+    Parameters
+    ----------
+    facts : as :func:`siamese.preparing.prepare_files` gives them.
+
+    Returns
+    -------
+    The same with ``embedding``, which is missing where the quality is not usable.
+    """
+    size = verifier.imaging_settings
+    good = facts.index[facts["quality"].isin(USABLE)]
+    known = stores.vectors.get(good.tolist())
+    todo = good[~good.isin(known.index)].tolist()
+    made = [known]
+    for start in range(0, len(todo), _AT_ONCE):
+        some = todo[start : start + _AT_ONCE]
+        embedded = verifier.embed(stored_canvases(stores.canvases, some, size))
+        rows = pd.DataFrame({"image_id": some, "embedding": list(embedded)})
+        stores.vectors.put(rows)
+        made.append(rows.set_index("image_id"))
+    return facts.join(pd.concat(made))
+
+
 class _Thread(ThreadPoolExecutor):
     """One thread, for one kind of work; what it has not begun when all ends is not done."""
 
@@ -230,18 +265,13 @@ class _Thread(ThreadPoolExecutor):
 
 
 class _Shard(NamedTuple):
-    """Claims, the ids of their pictures, and what is found so far.
+    """Claims, the ids of their pictures, and either their decisions or what these follow from.
 
-    found : their pictures looked up, then with their vectors; or their decisions, where these
-    are in the ledger. entry : where in the ledger.
+    entry : where the ledger has them.
     """
 
     claims: Sequence[Claim]
     ids: Mapping[Picture, str]
-    found: Looked | Made | pd.DataFrame
+    facts: pd.DataFrame
     entry: Path = Path()
-
-    @property
-    def facts(self) -> pd.DataFrame:
-        assert isinstance(self.found, Made)
-        return self.found.when_kept()
+    table: pd.DataFrame | None = None

@@ -15,9 +15,8 @@ from siamese.files import read_json, write_json
 from siamese.metrics import Estimate
 from siamese.preparing import prepare_files
 from siamese.record import stored_facts
-from siamese.scoring import files_of, near_references
+from siamese.scoring import Stores, files_of, near_references, with_vectors
 from siamese.trials import Trials
-from siamese.vectors import Stores, with_vectors
 from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.calibrate import REFERENCES

@@ -11,7 +11,7 @@ from prefect import get_run_logger, task, unmapped
 from siamese import packets
 from siamese.config import Settings
 from siamese.places import Place
-from siamese.vectors import Stores
+from siamese.scoring import Stores
 from siamese.verifier import Verifier
 from tasks.score import claims_of, enrolment_of
 from tasks.stage import Output

@@ -20,8 +20,8 @@ from siamese.model import to_input
 from siamese.pictures import Picture, hash_pictures
 from siamese.preparing import prepare_files
 from siamese.record import Record, picture_facts
+from siamese.scoring import Stores, with_vectors
 from siamese.sources import synthetic
-from siamese.vectors import Stores, with_vectors
 
 HEIGHT, WIDTH = 216, 432
 

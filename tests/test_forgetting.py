@@ -17,10 +17,9 @@ from siamese.feedback import Verdict, keep
 from siamese.forgetting import forget
 from siamese.intake import read_claims
 from siamese.preparing import prepare_files
-from siamese.scoring import Batch, files_of, score_claims
+from siamese.scoring import Batch, Stores, files_of, score_claims, with_vectors
 from siamese.sources import synthetic
 from siamese.tables import CLAIM_DECISIONS
-from siamese.vectors import Stores, with_vectors
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -23,11 +23,10 @@ from siamese.manifests import ManifestError
 from siamese.preparing import prepare_files
 from siamese.recalibration import label_of, labelled_trials, recalibrate
 from siamese.record import Record
-from siamese.scoring import files_of
+from siamese.scoring import Stores, files_of, with_vectors
 from siamese.sources import manifest as training_manifest
 from siamese.tiers import Tiers
 from siamese.trials import Trials
-from siamese.vectors import Stores, with_vectors
 from siamese.verifier import Verifier, VerifierError
 
 

@@ -18,8 +18,8 @@ from siamese.config import ImagingSettings, RetentionSettings, Settings
 from siamese.errors import RunError
 from siamese.preparing import canvas_store, stored_canvases
 from siamese.retention import leftovers, remove
+from siamese.scoring import Stores
 from siamese.store import ContentStore, embedding_schema
-from siamese.vectors import Stores
 from tasks import prune, tonight, tracking
 from tasks.feedback import feedback_folder
 

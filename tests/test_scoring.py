@@ -6,13 +6,11 @@ import dataclasses
 import itertools
 import shutil
 import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 from example_verifier import POLICY, small_verifier, trials
@@ -20,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from siamese import decision
-from siamese import verifier as verifier_module
+from siamese import decision, scoring
 from siamese.calibration import calibrate
 from siamese.claims import fingerprint_claims, hash_claims
 from siamese.config import ScoringSettings
@@ -30,14 +27,12 @@ from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.intake import read_claims
 from siamese.manifests import ManifestError
-from siamese.model import SignatureNet
 from siamese.pictures import Picture
 from siamese.preparing import canvas_store, canvases_of, prepare_files
 from siamese.scoring import Batch, score_claims
 from siamese.sources import synthetic
 from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS, TableError, provenance_of
-from siamese.vectors import Stores
 from siamese.verifier import Verifier
 
 SETTINGS = ScoringSettings(shard=4, workers=1)
@@ -112,48 +107,6 @@ def test_each_picture_is_decoded_and_embedded_once_ever(
     monkeypatch.setattr("siamese.verifier.embed", never)
     monkeypatch.setattr("siamese.imaging.prepare", never)
     pd.testing.assert_frame_equal(first, scored(example / "claims", verifier, tmp_path))
-
-
-def test_what_many_shards_share_is_embedded_once_however_late_it_is_kept(
-    example: Path, verifier: Verifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "claims"
-    shutil.copytree(example / "claims", root)
-    good = [path.name for path in sorted(root.glob("C-0001_*.png"))]
-    rows = [f"c{n},{one},{other}" for n, one in enumerate(good) for other in good if one != other]
-    write_manifest(root, "\n".join(["claim_id,questioned,reference", *rows]))
-    asked: list[int] = []
-    embed, put = verifier_module.embed, ContentStore.put
-
-    def counted(network: SignatureNet, canvases: npt.NDArray[np.uint8]) -> object:
-        asked.append(len(canvases))
-        return embed(network, canvases)
-
-    def late(self: ContentStore, kept: pd.DataFrame) -> None:
-        time.sleep(0.3)
-        put(self, kept)
-
-    monkeypatch.setattr("siamese.verifier.embed", counted)
-    monkeypatch.setattr(ContentStore, "put", late)
-    monkeypatch.setattr("test_scoring.SETTINGS", ScoringSettings(shard=1, workers=1))
-    found = scored(root, verifier, tmp_path / "store")
-    assert (found["decision"] != "unusable").sum() == len(good) > 3
-    assert sum(asked) == len(good)
-
-
-def test_a_vector_that_cannot_be_kept_is_an_error(
-    example: Path, verifier: Verifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put = ContentStore.put
-
-    def full(self: ContentStore, rows: pd.DataFrame) -> None:
-        if "embedding" in rows:
-            raise OSError(28, "No space left on device")
-        put(self, rows)
-
-    monkeypatch.setattr(ContentStore, "put", full)
-    with pytest.raises(OSError, match="No space left"):
-        scored(example / "claims", verifier, tmp_path)
 
 
 def test_a_damaged_store_is_made_again(example: Path, verifier: Verifier, tmp_path: Path) -> None:
@@ -394,7 +347,7 @@ def test_shards_do_not_change_decisions(
     large = scored(example / "claims", verifier, tmp_path / "b")
     assert small["decision"].tolist() == large["decision"].tolist()
     assert np.allclose(small["distance"].dropna(), large["distance"].dropna(), atol=0.02)
-    kept = [Stores.of(verifier, tmp_path / name).vectors for name in "ab"]
+    kept = [scoring.Stores.of(verifier, tmp_path / name).vectors for name in "ab"]
     ids = [hash_claims(read_claims(example / "claims")).values()] * 2
     sizes = [len(store.get(list(wanted))) for store, wanted in zip(kept, ids, strict=True)]
     assert sizes[0] == sizes[1] > 20
