@@ -29,7 +29,7 @@ import torch
 from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 
-from siamese import embedding, fitting, strokes, telling, training, words
+from siamese import config, embedding, fitting, strokes, telling, training, words
 from siamese.augment import RESCANS
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import (
@@ -41,7 +41,7 @@ from siamese.config import (
 from siamese.edges import find_edges
 from siamese.embedding import in_batches
 from siamese.evaluation import evaluate
-from siamese.files import code_version
+from siamese.files import code_version, fingerprint
 from siamese.loss import ContrastiveTerms, pair_loss
 from siamese.model import SignatureNet, build_network, changed
 from siamese.stretch import near_hands, nearest_usual, stretch
@@ -59,6 +59,12 @@ Embed = Callable[[Canvases], Floats]
 # --- what is trained -------------------------------------------------------------------------
 
 
+def code() -> str:
+    """Names the code that trains, and what its settings are where a row says nothing."""
+    defaults = [kind().model_dump() for kind in (NetworkSettings, TrainingSettings)]
+    return fingerprint(code_version(training, (config,)), *defaults)
+
+
 def ours(
     data: Data,
     canvases: Canvases,
@@ -70,7 +76,7 @@ def ours(
     """Ours, on writers of some sources, with some settings changed."""
     settings = TrainingSettings(**{"steps": steps, "evaluate_every": max(steps // 5, 1), **changes})
     # Shorter rows are not worth a file; the code is in the name, so that no other code goes on.
-    kept = ROOT / "data" / "benchmarks" / f"accuracy-{code_version(training)}-{steps}.pt"
+    kept = ROOT / "data" / "benchmarks" / f"accuracy-{code()}-{steps}.pt"
     kept.parent.mkdir(parents=True, exist_ok=True)
     made = training.train(
         data.signatures("train", canvases, sources),
@@ -342,7 +348,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.out / "accuracy.json"
     rows = json.loads(path.read_text())["rows"] if path.is_file() else {}
-    same = {"steps": arguments.steps, "seed": SEED, "code": code_version(training)}
+    same = {"steps": arguments.steps, "seed": SEED, "code": code()}
     data = Data(ROOT / "data" / "store")
     for name, row in ROWS.items():
         known = {key: rows.get(name, {}).get(key) for key in same} == same

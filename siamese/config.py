@@ -190,7 +190,7 @@ class PolicySettings(Section):
 class ScoringSettings(Section):
     """Bulk scoring of a claims folder."""
 
-    shard: int = Field(512, ge=1, description="claims scored and saved at a time")
+    shard: int = Field(1024, ge=1, description="claims scored and saved at a time")
     workers: int = Field(0, ge=0, description="decoding processes; 0: one a core")
     cluster: str = Field("", description="Dask scheduler whose workers embed, as tcp://host:8786")
     exchange: Annotated[str, AfterValidator(no_password)] = Field(

@@ -66,14 +66,18 @@ class ContentStore:
         ----------
         columns : the ones to read; none: all.
         """
+        frame: pd.DataFrame = self.table(image_ids, columns).to_pandas()
+        return frame.set_index("image_id")
+
+    def table(self, image_ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """The same as an Arrow table with the column ``image_id``, in any order."""
         self.place.mark_used()
         names = self.schema.names if columns is None else ["image_id", *columns]
         wanted = pa.array(list(dict.fromkeys(image_ids)), pa.string())
         found = self._schema_of(names).empty_table()
         if len(wanted):
             found = self._patiently(lambda: self._found(wanted, names))
-        frame: pd.DataFrame = found.to_pandas()
-        return frame.set_index("image_id")
+        return found
 
     def columns(self, *names: str) -> pd.DataFrame:
         """Some columns of all rows."""

@@ -17,6 +17,7 @@ from tasks.score import claims_of, enrolment_of
 from tasks.stage import Output
 
 _AT_ONCE = 64  # packets on their way
+_MOST = 512  # claims a packet: its pictures are in memory, here and at a worker
 
 
 @task(name="embed_packet", retries=3, retry_delay_seconds=2)
@@ -42,7 +43,8 @@ def spread(settings: Settings, model: Output, claims_dir: Path) -> int:
     stores, enrolment = Stores.of(verifier, data_dir / "store"), enrolment_of(settings)
     found = claims_of(settings, claims_dir, enrolment)
     sent = packets.send_verifier(model.path, place)
-    names = packets.pack(found, enrolment, verifier, stores, place, settings.scoring.shard)
+    step = min(settings.scoring.shard, _MOST)
+    names = packets.pack(found, enrolment, verifier, stores, place, step)
     total, workers = 0, settings.scoring.workers
     while some := list(itertools.islice(names, _AT_ONCE)):
         runs = embed_packet.map(unmapped(address), unmapped(sent), some, unmapped(workers))
