@@ -127,7 +127,7 @@ def stored_canvases(
     if places.null_count:
         raise RunError(
             f"{places.null_count:,} canvas(es) left {store.place.path} while they were needed "
-            "(siamese prune?). Run the command again: they are made anew, and what was done is kept."
+            "(siamese prune?). Run the command again: they are made anew, and what is done is kept."
         )
     # One copy, in one piece, where pandas would make three; there may be over 2 GiB of them.
     cells = found.column("canvas").cast(pa.large_binary()).take(places).combine_chunks()
