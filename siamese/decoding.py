@@ -54,6 +54,14 @@ class Decoders:
         """End the processes; a later map starts others."""
         self._have(0)
 
+    def begin(self, work: Callable[[T], R], things: int) -> None:
+        """Start the processes for a map of so many things, which soon follows; do not wait."""
+        if self.inside or (needed := self._needed(things)) <= self._processes:
+            return
+        self._have(needed)
+        for _ in range(needed):
+            self._begin(work, [])  # what it imports takes most of a start
+
     def map(
         self, work: Callable[[T], R], things: Sequence[T], failed: Callable[[T, str], R]
     ) -> Iterator[list[R]]:
@@ -66,8 +74,7 @@ class Decoders:
         """
         if not things:
             return
-        # To start a process takes longer than a chunk.
-        needed = min(self.workers, -(-len(things) // _CHUNK))
+        needed = self._needed(len(things))
         size = min(_CHUNK, -(-len(things) // (_PARTS * needed)))
         chunks = [things[i : i + size] for i in range(0, len(things), size)]
         if self.inside:
@@ -83,6 +90,10 @@ class Decoders:
                 yield self._result(work, failed, *begun.popleft())
         while begun:
             yield self._result(work, failed, *begun.popleft())
+
+    def _needed(self, things: int) -> int:
+        # To start a process takes longer than a chunk.
+        return min(self.workers, -(-things // _CHUNK))
 
     def _have(self, processes: int) -> None:
         """So many, and none of those before."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from siamese import config, copies, imaging
-from siamese.canvases import File, prepare_file, refused_file
+from siamese.canvases import File, Row, prepare_file, refused_file
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
 from siamese.errors import InputError, RunError
@@ -70,8 +70,7 @@ def prepare_files(
         return known
     made, waiting, done = [known], [], 0
     with Decoders(workers) if decoders is None else nullcontext(decoders) as pool:
-        work = partial(prepare_file, settings=without_pydantic(settings))
-        for results in pool.map(work, todo, partial(refused_file, settings=settings)):
+        for results in pool.map(making(settings), todo, partial(refused_file, settings=settings)):
             waiting += results
             done += len(results)
             if len(waiting) >= _KEPT_AT or done == len(todo):
@@ -81,6 +80,11 @@ def prepare_files(
                 waiting = []
             progress(done, len(todo))
     return pd.concat(made)
+
+
+def making(settings: ImagingSettings) -> Callable[[File], tuple[Row, bool]]:
+    """What decoders do for :func:`prepare_files`."""
+    return partial(prepare_file, settings=without_pydantic(settings))
 
 
 def without_pydantic(settings: ImagingSettings) -> ImagingSettings:

@@ -26,7 +26,7 @@ from siamese.files import fingerprint
 from siamese.imaging import USABLE
 from siamese.memory import give_back_memory, leave_what_is_there
 from siamese.pictures import Picture
-from siamese.preparing import Progress, canvas_store, prepare_files, stored_canvases
+from siamese.preparing import Progress, canvas_store, making, prepare_files, stored_canvases
 from siamese.store import CANVAS_SCHEMA, ContentStore, embedding_schema
 from siamese.stretch import near_hands, stretch
 from siamese.tables import CLAIM_DECISIONS
@@ -137,8 +137,13 @@ def score_shards(
 
     def asked() -> _Shard:
         places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
-        some = [replace(claims[place], questioned=None) for place in places]
+        some = [claims[place] for place in places]
         ids = hash_claims(some, hashed)
+        wanted = set(ids.values())
+        new = len(wanted) - len(ahead.get(list(wanted), ["quality"]))
+        # Decoders start while the first shard is read, as many as there seems to be work for.
+        pool.begin(making(size), new * len(claims) // max(len(some), 1))
+        some = [replace(claim, questioned=None) for claim in some]
         return _Shard(some, ids, decoded(some, ids))
 
     def prepared(start: int) -> _Shard:

@@ -8,6 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -90,6 +91,27 @@ def test_no_more_processes_than_there_is_work_for() -> None:
             assert found == tuple(range(count))
             assert 1 <= len(set(processes)) <= most
             assert not set(processes) & {0, os.getpid()}
+
+
+def test_processes_that_were_begun_are_those_that_work() -> None:
+    before = children()
+    with Decoders(2) as decoders:
+        decoders.begin(process_of, 0)
+        assert children() == before
+        decoders.begin(process_of, 70)
+        begun = children() - before
+        assert len(begun) == 2
+        parts = decoders.map(process_of, range(70), lambda thing, reason: (thing, 0))
+        assert {process for part in parts for _, process in part} <= begun
+    with Decoders(1) as inside:
+        inside.begin(process_of, 70)
+        assert children() == before
+
+
+def children() -> set[int]:
+    """Decoding processes of this one, which loky's watcher is not."""
+    found = psutil.Process().children()
+    return {one.pid for one in found if "resource_tracker" not in " ".join(one.cmdline())}
 
 
 def test_few_pictures_are_shared_evenly_and_processes_that_rest_are_replaced() -> None:
