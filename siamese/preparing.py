@@ -23,7 +23,7 @@ from siamese.errors import InputError, RunError
 from siamese.files import code_version, fingerprint
 from siamese.store import CANVAS_SCHEMA, ContentStore
 
-_KEPT_AT = 256  # pictures that are made before they are put into the store
+_KEPT_AT = 512  # pictures that are made before they are put into the store
 #: What is known of a picture besides its canvas.
 FACTS = tuple(name for name in CANVAS_SCHEMA.names if name not in ("image_id", "canvas"))
 

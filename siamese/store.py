@@ -8,10 +8,9 @@ ones are merged into one. A part that cannot be read is set aside and its rows c
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,11 +23,10 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from siamese.errors import RunError
-from siamese.files import replace_file
-from siamese.parquet import open_parquet, packed, parquet_bytes, parquet_writer, unpacked
+from siamese.parquet import open_parquet, packed, parquet_bytes, unpacked
+from siamese.parts import GROUP, new_name, new_part, rest_of, row_groups
 from siamese.places import Place
 
-_GROUP = 256  # rows that are read together
 _BYTES = 16 * 2**20  # of groups that are in memory at a time
 _SMALL = 16_384  # rows; smaller parts are merged
 _MANY = 64  # small parts
@@ -88,7 +86,7 @@ class ContentStore:
         if rows.empty:
             return
         table = pa.Table.from_pandas(rows, schema=self.schema, preserve_index=False)
-        self.place.write(_new_name(), parquet_bytes(packed(table), _GROUP))
+        self.place.write(new_name(), parquet_bytes(packed(table), GROUP))
         self._merge()
 
     def remove(self, which: Callable[[pa.Table], pa.ChunkedArray]) -> int:
@@ -106,17 +104,11 @@ class ContentStore:
         removed = 0
         with FileLock(folder / ".merge.lock"):
             for name in self.place.files(".parquet"):
-                table = self._attempt(name, lambda part: part.read())
-                if table is None:
-                    continue
-                mine = which(table)
-                if not (count := pc.sum(mine).as_py()):
-                    continue
-                rest = table.filter(pc.invert(mine))
-                if len(rest):
-                    self.place.write(_new_name(), parquet_bytes(rest, _GROUP))
-                self.place.remove(name)
-                removed += count
+                made = (folder / name).stat().st_mtime
+                count = self._attempt(name, partial(rest_of, which=which, folder=folder, made=made))
+                if count:
+                    self.place.remove(name)
+                    removed += count
         return removed
 
     def _patiently(self, read: Callable[[], pa.Table]) -> pa.Table:
@@ -235,23 +227,17 @@ class ContentStore:
             small = [name for name, (known, _) in self._parts.items() if len(known) < _SMALL]
             if len(small) <= _MANY:
                 return
-            merged = folder / _new_name()
             oldest = min((folder / name).stat().st_mtime for name in small)
-            with (
-                replace_file(merged) as handle,
-                parquet_writer(handle, packed(self.schema.empty_table()).schema) as writer,
-            ):
+            with new_part(folder, packed(self.schema.empty_table()).schema, oldest) as write:
                 for name in small:
-                    rows = packed(self._read(name, self.schema.names))
-                    writer.write_table(rows, row_group_size=_GROUP)
-            os.utime(merged, (oldest, oldest))  # siamese.retention goes by when rows were made
+                    self._attempt(name, lambda part: self._copy(part, write))
             # The rows are there twice until these are gone, which readers bear.
             for name in small:
                 self.place.remove(name)
 
-
-def _new_name() -> str:
-    return f"part-{uuid.uuid4().hex}.parquet"
+    def _copy(self, part: pq.ParquetFile, write: Callable[[pa.Table], None]) -> None:
+        for rows in row_groups(part):
+            write(packed(unpacked(rows.select(self.schema.names), self.schema)))
 
 
 def _rows_of(part: pq.ParquetFile) -> tuple[Hashes, npt.NDArray[np.int32]]:

@@ -82,6 +82,33 @@ def test_small_parts_are_merged_and_a_reader_of_before_still_finds_all(tmp_path:
     assert len(reader.get(rows(0, 210)["image_id"].tolist())) == 210
 
 
+def test_merging_and_removing_hold_little_of_a_large_part(tmp_path: Path) -> None:
+    count, length = 16_000, 1024
+    made = ContentStore(tmp_path, embedding_schema(length))
+    vectors = np.random.default_rng(1).random((count + 65, length), np.float32)
+    ids = [f"{n:064d}" for n in range(count + 65)]
+    made.put(pd.DataFrame({"image_id": ids[:count], "embedding": list(vectors[:count])}))
+    for n in range(count, count + 63):
+        made.put(pd.DataFrame({"image_id": ids[n : n + 1], "embedding": [vectors[n]]}))
+    program = (
+        "import sys, numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc\n"
+        "from siamese.store import ContentStore, embedding_schema\n"
+        f"made = ContentStore(sys.argv[1], embedding_schema({length}))\n"
+        f"last = [np.zeros({length}, np.float32)]\n"
+        "made.put(pd.DataFrame({'image_id': ['last'], 'embedding': last}))\n"
+        "gone = made.remove(lambda part: pc.equal(part['image_id'], 'last'))\n"
+        "print(gone, pa.default_memory_pool().max_memory())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    gone, most = subprocess.run(command, check=True, capture_output=True).stdout.split()
+    assert int(gone) == 1
+    assert 0 < int(most) < vectors.nbytes / 4
+    assert len(list(tmp_path.glob("part-*.parquet"))) == 1
+    found = made.get(ids)
+    assert sorted(found.index) == ids[: count + 63]
+    assert np.array_equal(found.loc[ids[17], "embedding"], vectors[17])
+
+
 def test_a_reader_slower_than_those_who_merge_has_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
