@@ -43,7 +43,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         "the same pairs. Intervals are 95 %, by bootstrap over writers (300 resamples); writers",
         "are few, so small differences between rows are noise. What test writers say here is not",
         "used to choose anything. Distances on test writers are those of bulk scoring, stretched",
-        "where hands lie near each other (`siamese/stretch.py`), but not in rows marked ‡.",
+        "where hands lie near each other (`siamese/stretch.py`).",
         "",
         "Ours and its variants see the same number of pictures (steps of 80), the network alone",
         "and its variants those of the steps that its row names; each takes the best of five",
@@ -164,9 +164,8 @@ def _rescanned(
 
 
 def _title(row: dict[str, Any], results: dict[str, Any]) -> str:
-    """Marked where the row was measured on other code than the rest, and before stretching."""
-    older = "" if row["code"] == results["code"] else " †"
-    return row["title"] + older + ("" if "dutch stretch" in row["figures"] else " ‡")
+    """Marked where the row was measured on other code than the rest."""
+    return str(row["title"]) + ("" if row["code"] == results["code"] else " †")
 
 
 def _cell(figures: dict[str, Any], which: str, name: str) -> str:
@@ -191,8 +190,7 @@ def _figure(results: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(rows)), [_title(row, results) for row in rows])
     axes.invert_yaxis()
     axes.set(
-        xlabel="EER_skilled with one reference, 95 % interval\n"
-        "(† on earlier code, ‡ before distances were stretched)",
+        xlabel="EER_skilled with one reference, 95 % interval\n(† on earlier code)",
         xlim=(0, None),
     )
     axes.grid(alpha=0.3, axis="x")
