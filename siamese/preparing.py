@@ -77,6 +77,7 @@ def prepare_files(
                 rows = pd.DataFrame([row for row, _ in waiting], columns=CANVAS_SCHEMA.names)
                 store.put(rows[[lasting for _, lasting in waiting]])
                 made.append(rows.drop(columns="canvas").set_index("image_id"))
+                del rows  # canvases, and those of the next are on their way
                 waiting = []
             progress(done, len(todo))
     return pd.concat(made)

@@ -251,6 +251,8 @@ def with_vectors(facts: pd.DataFrame, verifier: Verifier, stores: Stores) -> pd.
     todo = good[~good.isin(known.index)].tolist()
     made = [known]
     for start in range(0, len(todo), _AT_ONCE):
+        if start:
+            give_back_memory()  # once a shard is too seldom where many pictures are new
         some = todo[start : start + _AT_ONCE]
         embedded = verifier.embed(stored_canvases(stores.canvases, some, size))
         rows = pd.DataFrame({"image_id": some, "embedding": list(embedded)})
