@@ -80,8 +80,7 @@ class Decoders:
         if self.inside:
             yield from (_each(work, chunk) for chunk in chunks)
             return
-        if needed > self._processes:
-            self._have(needed)
+        self.begin(work, len(things))
         # A few chunks ahead of whoever takes the results: no process waits, and nothing piles up.
         begun: deque[tuple[Sequence[T], Future[list[R]]]] = deque()
         for chunk in chunks:

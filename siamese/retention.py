@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_KINDS = {
+_FOLDERS = {
     "stages/*/*": "output of a stage",
     "stages/*/.*.partial": "work that was never finished",
     "stages/*/.*.damaged": "output that was not as it was written",
@@ -28,7 +28,7 @@ _KINDS = {
     "store/embeddings/*": "vectors of one model",
     "exchange/models/*": "copy of a model for other machines",
 }
-_PARTS = {
+_FILES = {
     "store/canvases/*/part-*": "canvases made long ago",
     "store/embeddings/*/part-*": "vectors made long ago",
     "exchange/pictures/*": "pictures that no other machine asked for",
@@ -56,7 +56,7 @@ def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
     Whoever uses a folder sets its modification time.
     """
     found: list[Leftover] = []
-    for pattern, what in _KINDS.items():
+    for pattern, what in _FOLDERS.items():
         for path in data_dir.glob(pattern):
             hidden = path.name.startswith(".")
             if path.is_symlink() or not path.is_dir() or hidden != ("/." in pattern):
@@ -68,7 +68,7 @@ def leftovers(data_dir: Path, unused_since: datetime) -> list[Leftover]:
                 size = sum(p.lstat().st_size for p in path.rglob("*") if not p.is_dir())
                 found.append(Leftover(path, what, size, last_used))
     gone = {one.path for one in found}
-    for pattern, what in _PARTS.items():
+    for pattern, what in _FILES.items():
         for path in data_dir.glob(pattern):
             with suppress(FileNotFoundError):  # somebody finished it, or merged it with others
                 facts = path.lstat()

@@ -139,8 +139,8 @@ def score_shards(
         places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
         some = [claims[place] for place in places]
         ids = hash_claims(some, hashed)
-        wanted = set(ids.values())
-        new = len(wanted) - len(ahead.get(list(wanted), ["quality"]))
+        shown = {ids[claim.questioned] for claim in some if claim.questioned}
+        new = len(shown) - len(ahead.get(list(shown), ["quality"]))
         # Decoders start while the first shard is read, as many as there seems to be work for.
         pool.begin(making(size), new * len(claims) // max(len(some), 1))
         some = [replace(claim, questioned=None) for claim in some]
