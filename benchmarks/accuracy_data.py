@@ -32,6 +32,11 @@ SOURCES = tuple(SPLITS["test"])
 Canvases = npt.NDArray[np.uint8]
 
 
+def levelled(canvases: Canvases) -> Canvases:
+    """As ours are: the same histogram of ink for all."""
+    return np.stack([imaging.level_ink(canvas) for canvas in canvases])
+
+
 class Data:
     """All signatures, on canvases as ours are made, or with some of that left out."""
 
@@ -75,6 +80,13 @@ class Data:
         return np.stack([self._with_paper(*self._read(path)) for path in self.images["path"]])
 
     @cached_property
+    def with_tone(self) -> Canvases:
+        """As ours, but with the ink as dark as it was scanned."""
+        return np.stack(
+            [imaging.place_on_canvas(self._read(p)[1], self.settings) for p in self.images["path"]]
+        )
+
+    @cached_property
     def whole(self) -> Canvases:
         """The whole picture with its paper, inverted, squeezed onto the canvas."""
         return np.stack([self._squeezed(255 - self._read(p)[0]) for p in self.images["path"]])
@@ -108,10 +120,12 @@ class Data:
         return pd.concat(made, ignore_index=True)
 
     def signatures(
-        self, split: str, canvases: Canvases, sources: Sequence[str] = SOURCES
+        self, split: str, canvases: Canvases, sources: Sequence[str] = SOURCES, every: int = 1
     ) -> SignatureSet:
+        """A split's signatures: of all its writers, or of every so-many-th."""
         mine = (self.images["split"] == split) & self.images["source"].isin(sources)
-        rows = np.flatnonzero(mine)
+        some = np.unique(self.images["writer"][mine])[::every]
+        rows = np.flatnonzero(mine & self.images["writer"].isin(some))
         mine = self.images.iloc[rows]
         return SignatureSet(
             canvases[rows],
