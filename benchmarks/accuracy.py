@@ -16,22 +16,27 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import torch
 from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 from accuracy_rows import ROOT, ROWS, Embed, Floats, Row, code
+from machine import machine
 
-from siamese.augment import RESCANS
+from siamese import training
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import PairSettings, PolicySettings
 from siamese.evaluation import evaluate
-from siamese.model import changed
 from siamese.stretch import near_hands, nearest_usual, stretch
 from siamese.trials import Trials, fused_trials, pair_distances, single_trials
+
+#: Vectors of all pictures, and which of those imaging took.
+Scanned: TypeAlias = tuple[Floats, npt.NDArray[np.bool_]]
 
 
 def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str, Any]:
@@ -42,8 +47,12 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
     images = data.images
     genuine = (images["kind"] == "genuine").to_numpy()
 
-    def near(split: str, source: str, vectors: Floats = vectors) -> float:
-        mine = genuine & ((images["split"] == split) & (images["source"] == source)).to_numpy()
+    everything = vectors, np.ones(len(images), bool)
+
+    def near(split: str, source: str, scanned: Scanned = everything) -> float:
+        vectors, taken = scanned
+        mine = ((images["split"] == split) & (images["source"] == source)).to_numpy()
+        mine &= genuine & taken
         return near_hands(vectors[mine], images["writer"].to_numpy(str)[mine])
 
     # The baselines' vectors, and strokes with no network, are not of unit length.
@@ -51,20 +60,22 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
     usual = nearest_usual([near("calibration", s) for s in row.sources]) if ours_alone else 0.0
 
     def trials(
-        split: str, n: int, settings: PairSettings, source: str, vectors: Floats = vectors
+        split: str, n: int, settings: PairSettings, source: str, scanned: Scanned = everything
     ) -> Trials:
+        vectors, taken = scanned
         pairs = data.pairs(split, settings)
         pairs = pairs[pairs["writer"].str.startswith(f"{source}:")]
+        pairs = pairs[pairs[["reference_id", "questioned_id"]].isin(set(ids[taken])).all(axis=1)]
         if n == 1:
             return single_trials(pairs, pair_distances(pairs, ids, vectors))
         return fused_trials(pairs, ids, vectors, n, SEED)
 
     def as_decided(
-        n: int, settings: PairSettings, source: str, vectors: Floats = vectors
+        n: int, settings: PairSettings, source: str, scanned: Scanned = everything
     ) -> Trials:
         """Test trials as bulk scoring would have them."""
-        raw = trials("test", n, settings, source, vectors)
-        return raw.stretched(stretch(near("test", source, vectors), usual)) if usual else raw
+        raw = trials("test", n, settings, source, scanned)
+        return raw.stretched(stretch(near("test", source, scanned), usual)) if usual else raw
 
     def pooled(n: int) -> Trials:
         both = [trials("calibration", n, PairSettings(), s).to_frame() for s in row.sources]
@@ -92,15 +103,28 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
             found[f"{source} 5 mean"] = evaluate(
                 mean, calibrate(pooled(5), policy), policy, SEED
             ).to_dict()
-    tested = np.flatnonzero((data.images["split"] == "test").to_numpy())
-    for name, rescan in RESCANS.items() if row.rescanned else ():
-        others = vectors.copy()
-        others[tested] = embed(changed(canvases[tested], rescan))
+    tested = (images["split"] == "test").to_numpy()
+    for name, (worse, usable) in data.worse.items() if row.rescanned else ():
+        others, taken = vectors.copy(), np.ones(len(images), bool)
+        others[tested], taken[tested] = embed(worse), usable
         for source in SOURCES:
-            again = as_decided(1, PairSettings(), source, others)
+            again = as_decided(1, PairSettings(), source, (others, taken))
             one = evaluate(again, calibrations[1], policy, SEED)
-            found[f"{source} 1, {name}"] = one.to_dict()
+            mine = (images["source"] == source).to_numpy() & tested
+            refused = float(1 - taken[mine].mean())
+            found[f"{source} 1, {name}"] = {**one.to_dict(), "refused": refused}
     return found
+
+
+def where() -> dict[str, Any]:
+    """What a row was trained on; in what precision follows from it."""
+    with training.autocast(torch.device("cpu")):
+        mixed = torch.is_autocast_enabled("cpu")
+    return {
+        "machine": machine(),
+        "torch": torch.__version__,
+        "precision": "bfloat16" if mixed else "float32",
+    }
 
 
 def main() -> None:
@@ -124,7 +148,7 @@ def main() -> None:
         minutes = round((time.process_time() - began) / 60, 1)
         if known:  # what was trained may have been read from its checkpoint
             minutes = max(minutes, rows[name]["minutes"])
-        made: dict[str, Any] = {"title": row.title, "minutes": minutes, **same}
+        made: dict[str, Any] = {"title": row.title, "minutes": minutes, **same, **where()}
         made["sources"] = list(row.sources)
         try:
             made["figures"] = measure(data, canvases, row, embed)

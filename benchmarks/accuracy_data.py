@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import baselines
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image, ImageFilter
 
 from siamese import imaging, reading
 from siamese.config import ImagingSettings, PairSettings
@@ -18,7 +20,7 @@ from siamese.pairs import build_pairs
 from siamese.pictures import Picture, hash_pictures
 from siamese.preparing import canvas_store, prepare_files, stored_canvases
 from siamese.sources import kaggle, layouts
-from siamese.splitting import parse_writers
+from siamese.splitting import assert_disjoint, parse_writers
 from siamese.training import SignatureSet
 
 SEED = 2011
@@ -30,6 +32,31 @@ SPLITS = {
 }
 SOURCES = tuple(SPLITS["test"])
 Canvases = npt.NDArray[np.uint8]
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    size = (72, max(1, round(picture.height * 72 / picture.width)))
+    return picture.resize(size, Image.Resampling.BOX)
+
+
+def _out_of_focus(picture: Image.Image) -> Image.Image:
+    return picture.filter(ImageFilter.GaussianBlur(picture.width / 250))
+
+
+def _faxed(picture: Image.Image) -> Image.Image:
+    half = picture.reduce(2)
+    threshold = imaging.otsu_threshold(np.asarray(half))
+    return half.point(lambda level: 255 if level > threshold else 0)
+
+
+#: What may become of a scan on its way, and of what quality the JPEG is that it comes as. Training
+#: knows none of them: it varies canvases, after imaging.
+WORSE: Mapping[str, tuple[Callable[[Image.Image], Image.Image], int]] = {
+    "72 pixels wide": (_small, 75),
+    "out of focus": (_out_of_focus, 75),
+    "half the size, black and white": (_faxed, 75),
+    "JPEG of quality 10": (Image.Image.copy, 10),
+}
 
 
 def levelled(canvases: Canvases) -> Canvases:
@@ -69,6 +96,8 @@ class Data:
         images["writer"] = images["source"] + ":" + images["writer"]
         good = (images["split"] != "") & images["quality"].isin(imaging.USABLE)
         self.images = images[good].reset_index(drop=True)
+        whose = self.images[["writer", "split"]].drop_duplicates()
+        assert_disjoint(self.images.drop(columns="split"), whose)
         size = self.settings
         self.ours: Canvases = stored_canvases(
             canvas_store(store, size), self.images["image_id"].tolist(), size
@@ -81,7 +110,7 @@ class Data:
 
     @cached_property
     def with_tone(self) -> Canvases:
-        """As ours, but with the ink as dark as it was scanned."""
+        """As ours, but with the ink's tone as it is lifted from the paper, not levelled."""
         return np.stack(
             [imaging.place_on_canvas(self._read(p)[1], self.settings) for p in self.images["path"]]
         )
@@ -97,6 +126,20 @@ class Data:
         return np.stack(
             [self._squeezed(imaging.level_ink(self._read(p)[1])) for p in self.images["path"]]
         )
+
+    @cached_property
+    def worse(self) -> Mapping[str, tuple[Canvases, npt.NDArray[np.bool_]]]:
+        """Test pictures after each of :data:`WORSE`, and which of them imaging takes."""
+        found = {}
+        for name, (change, quality) in WORSE.items():
+            made = []
+            for path in self.images["path"][self.images["split"] == "test"]:
+                out, grey = io.BytesIO(), reading.decode(Path(path).read_bytes(), self.settings)
+                change(Image.fromarray(grey)).save(out, "JPEG", quality=quality)
+                made.append(imaging.prepare(out.getvalue(), self.settings))
+            usable = np.array([canvas.usable for canvas in made])
+            found[name] = np.stack([canvas.pixels for canvas in made]), usable
+        return found
 
     def _read(self, path: str) -> tuple[reading.Grey, reading.Grey]:
         """The grey picture and its ink."""

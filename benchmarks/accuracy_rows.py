@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,23 @@ import pandas as pd
 import torch
 from accuracy_data import SEED, SOURCES, Canvases, Data, levelled
 
-from siamese import config, embedding, fitting, strokes, telling, training, words
-from siamese.config import NetworkSettings, PairSettings, TrainingSettings
+from siamese import (
+    config,
+    embedding,
+    evaluation,
+    fitting,
+    imaging,
+    pairs,
+    stretch,
+    strokes,
+    telling,
+    training,
+    words,
+)
+from siamese.config import ImagingSettings, NetworkSettings, PairSettings, TrainingSettings
 from siamese.edges import find_edges
 from siamese.embedding import in_batches
-from siamese.files import code_version, fingerprint
+from siamese.files import fingerprint, sources_of
 from siamese.loss import ContrastiveTerms, pair_loss
 from siamese.model import SignatureNet, build_network
 
@@ -33,9 +46,27 @@ Embed = Callable[[Canvases], Floats]
 
 
 def code() -> str:
-    """Names the code that trains, and what its settings are where a row says nothing."""
-    defaults = [kind().model_dump() for kind in (NetworkSettings, TrainingSettings)]
-    return fingerprint(code_version(training, (config,)), *defaults)
+    """Names the code that trains and measures, and the settings of which a row says nothing.
+
+    Comments and docstrings aside, and not the benchmark's own files, which a new row changes.
+    """
+    defaults = [
+        kind().model_dump()
+        for kind in (ImagingSettings, NetworkSettings, PairSettings, TrainingSettings)
+    ]
+    sources: dict[str, str] = {}
+    for module in (imaging, training, evaluation, pairs, stretch):
+        sources |= sources_of(module, (config,))
+    return fingerprint({name: _meaning(text) for name, text in sources.items()}, *defaults)
+
+
+def _meaning(source: str) -> str:
+    """What a source does, without what it says."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            del node.body[: ast.get_docstring(node) is not None]
+    return ast.dump(tree)
 
 
 def ours(
@@ -45,12 +76,15 @@ def ours(
     sources: Sequence[str] = SOURCES,
     network: NetworkSettings | None = None,
     every: int = 1,
+    name: str = "",
     **changes: Any,
 ) -> Embed:
-    """Ours, on (every so-many-th of the) writers of some sources, with some settings changed."""
+    """Ours, on (every so-many-th of the) writers of some sources, with some settings changed.
+
+    With a name, which no other row has, a run that was stopped goes on.
+    """
     settings = TrainingSettings(**{"steps": steps, "evaluate_every": max(steps // 5, 1), **changes})
-    # Shorter rows are not worth a file; the code is in the name, so that no other code goes on.
-    kept = ROOT / "data" / "benchmarks" / f"accuracy-{code()}-{steps}.pt"
+    kept = ROOT / "data" / "benchmarks" / f"accuracy-{name}-{code()}-{SEED}.pt"
     kept.parent.mkdir(parents=True, exist_ok=True)
     made = training.train(
         data.signatures("train", canvases, sources, every),
@@ -58,7 +92,7 @@ def ours(
         network or NetworkSettings(),
         settings,
         SEED,
-        checkpoint=kept if steps == LONG else None,
+        checkpoint=kept if name else None,
         on_epoch=lambda epoch: print(f"  step {epoch.step}: {epoch.selection:.3f}", flush=True),
     )
     return lambda some: embedding.embed(made.network, some)
@@ -89,8 +123,8 @@ def disjoint_pairs(
         kinds[1].append(torch.stack([own[2], other[0]]))
         kinds[2].append(torch.stack([other[1], second[~genuine[second]][0]]))
     terms = []
-    for label, pairs in zip((1.0, 0.0, 0.0), kinds, strict=True):
-        left, right = embeddings[torch.stack(pairs)].unbind(1)
+    for label, some in zip((1.0, 0.0, 0.0), kinds, strict=True):
+        left, right = embeddings[torch.stack(some)].unbind(1)
         distance = (left - right).square().sum(1).clamp(min=1e-8).sqrt()
         losses = pair_loss(
             distance, torch.full_like(distance, label), margin_genuine, margin_forgery
@@ -192,13 +226,13 @@ def signet(data: Data, canvases: Canvases, steps: int) -> Embed:
 
 def _training_pairs(data: Data, most: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Genuine and skilled pairs in equal number, as places among the images."""
-    pairs = data.pairs("train", PairSettings(max_genuine=200, max_skilled=200, max_random=1))
-    pairs = pairs[pairs["kind"] != "random_forgery"]
-    each = min(most // 2, pairs["label"].value_counts().min())
-    pairs = pairs.groupby("label").sample(each, random_state=SEED)
+    known = data.pairs("train", PairSettings(max_genuine=200, max_skilled=200, max_random=1))
+    known = known[known["kind"] != "random_forgery"]
+    each = min(most // 2, known["label"].value_counts().min())
+    known = known.groupby("label").sample(each, random_state=SEED)
     place = {image_id: i for i, image_id in enumerate(data.images["image_id"])}
-    rows = pairs[["reference_id", "questioned_id"]].map(place.__getitem__).to_numpy(np.int64)
-    return rows, pairs["label"].to_numpy(np.int64)
+    rows = known[["reference_id", "questioned_id"]].map(place.__getitem__).to_numpy(np.int64)
+    return rows, known["label"].to_numpy(np.int64)
 
 
 @dataclass(frozen=True)
@@ -209,11 +243,15 @@ class Row:
     train: Callable[[Data, Canvases, int], Embed]
     canvases: str = "ours"
     sources: Sequence[str] = SOURCES
-    rescanned: bool = False  # whether test pictures are also measured as other scanners have them
+    rescanned: bool = False  # whether it is also measured on test pictures that are scanned worse
 
 
 def _without(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
     return lambda data, canvases, steps: ours(data, canvases, steps, **changes)
+
+
+def _long(name: str, **changes: Any) -> Callable[[Data, Canvases, int], Embed]:
+    return lambda data, canvases, _: ours(data, canvases, LONG, name=name, **changes)
 
 
 def _alone(steps: int = ALONE, **changes: Any) -> Callable[[Data, Canvases, int], Embed]:
@@ -234,8 +272,7 @@ ROWS: Mapping[str, Row] = {
     "notebook_clean": Row("(a) the same on our canvases", notebook),
     "signet": Row("(b) SigNet-like, on our canvases", signet),
     "ours": Row("(c) ours", ours, rescanned=True),
-    "ours_long": Row(f"(c) ours, {LONG:,} steps",
-                     lambda data, canvases, _: ours(data, canvases, LONG), rescanned=True),
+    "ours_long": Row(f"(c) ours, {LONG:,} steps", _long("ours_long"), rescanned=True),
     "dutch_alone": Row("(c) ours, trained and calibrated on Dutch writers alone",
                        _without(sources=("dutch",)), sources=("dutch",)),
     "hindi_alone": Row("(c) ours, trained and calibrated on Hindi writers alone",
@@ -243,7 +280,7 @@ ROWS: Mapping[str, Row] = {
     "half": Row("(c) ours, half of the training writers", _without(every=2)),
     "quarter": Row("(c) ours, a quarter of the training writers", _without(every=4)),
     "ours_paper": Row("(c) ours with the paper left in (a leak)", ours, "with_paper"),
-    "ours_tone": Row("(c) ours, and how far the ink's tone spreads (a leak)", _with_tone,
+    "ours_tone": Row("(c) ours, and how far the tone of the ink spreads (a leak)", _with_tone,
                      "with_tone"),
     "no_strokes": Row(f"(d) the network alone, {ALONE} steps", _alone()),
     "pairs": Row("(d) the network alone, each picture in one pair of a batch",
@@ -253,8 +290,12 @@ ROWS: Mapping[str, Row] = {
     "no_augment": Row("(d) the network alone, no augmentation", _alone(augment=False)),
     "no_invented": Row("(d) the network alone, no invented writers",
                        _alone(invented_writers=0.0)),
+    "long_no_augment": Row(f"(d) ours, {LONG:,} steps, no augmentation",
+                           _long("long_no_augment", augment=False)),
+    "long_no_invented": Row(f"(d) ours, {LONG:,} steps, no invented writers",
+                            _long("long_no_invented", invented_writers=0.0)),
     "no_words": Row("(d) ours, without the pieces that strokes are of", _no_words),
-    "one_scale": Row("(d) ours, one scale for all hands", _one_scale),
+    "one_scale": Row("(d) ours, one scale for all hands", _one_scale, rescanned=True),
     "no_cohort": Row("(d) ours, no cohort to hold hands against", _no_cohort, rescanned=True),
     "one_scanner": Row("(d) ours, strokes as written and scanned, not bent or scanned otherwise",
                        _one_scanner, rescanned=True),

@@ -16,7 +16,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import real_claims
+from machine import machine
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -123,13 +123,19 @@ def figure(found: dict[str, dict[str, dict[str, float]]]) -> Figure:
     for settings, by_count in found.items():
         counts = sorted(map(int, by_count))
         minutes = [by_count[str(n)]["seconds"] / 60 for n in counts]
-        left.loglog(counts, minutes, "o-", label=settings.replace(" ", "\n"))
-        memory = [by_count[str(n)]["program"] / 1024 for n in counts]
-        right.semilogx(counts, memory, "o-")
-        right.set_ylim(0, max(1.1 * max(memory), right.get_ylim()[1]))
-    left.set(xlabel="claims", ylabel="minutes", title="Time, report included")
+        (line,) = left.loglog(counts, minutes, "o-", label=settings.replace(" ", "\n"))
+        colour, ends = line.get_color(), [counts[-1] / 100, counts[-1]]
+        left.loglog(ends, [minutes[-1] * n / ends[1] for n in ends], ":", color=colour)
+        memory = np.array([by_count[str(n)]["program"] for n in counts]) / 1024
+        beside = np.array([by_count[str(n)]["api"] for n in counts]) / 1024
+        right.semilogx(counts, memory, "o-", color=colour)
+        right.semilogx(counts, memory + beside, "o--", color=colour, alpha=0.5)
+        right.set_ylim(0, max(1.1 * float((memory + beside).max()), right.get_ylim()[1]))
+    left.set(xlabel="claims", ylabel="minutes (dotted: as many times as long)",
+             title="Time, report included")  # fmt: skip
     left.legend()
-    right.set(xlabel="claims", ylabel="GiB", title="Peak memory, decoders included")
+    right.set(xlabel="claims", ylabel="GiB (dashed: and Prefect's API)",
+              title="Peak memory, decoders included")  # fmt: skip
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return drawn
@@ -144,8 +150,7 @@ def main() -> None:
     path = DOCS / "growth.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     for count in arguments.claims:
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
-        made = {"machine": machine, **run(arguments.data.resolve(), count, arguments.settings)}
+        made = {"machine": machine(), **run(arguments.data.resolve(), count, arguments.settings)}
         print(count, made, flush=True)
         found.setdefault(" ".join(arguments.settings) or "defaults", {})[str(count)] = made
         path.write_text(json.dumps(found, indent=2) + "\n")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import platform
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from machine import machine
 
 from siamese.config import NetworkSettings
 from siamese.store import ContentStore, embedding_schema
@@ -49,7 +49,7 @@ def main() -> None:
             taken.append(time.perf_counter() - began)
             assert len(found) == len(wanted)
     print(
-        f"{platform.processor() or platform.machine()}: {len(wanted):,} of {asked.stored:,} "
+        f"{machine()}: {len(wanted):,} of {asked.stored:,} "
         f"vectors of {length} found in {statistics.median(taken):.2f} s "
         f"({min(taken):.2f} to {max(taken):.2f}, {asked.rounds} rounds), the index included."
     )

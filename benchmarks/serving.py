@@ -14,7 +14,6 @@ import http.client
 import io
 import json
 import os
-import platform
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 from siamese import handwriting
 
@@ -100,7 +100,7 @@ def main() -> None:
                     break
             except OSError:
                 time.sleep(1)
-        print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ")
+        print(f"{machine()}, ")
         print(f"{arguments.clients} clients, {arguments.seconds:.0f} s each.\n")
         print("| request | requests/s | pairs/s | median | p99 |\n| --- | --- | --- | --- | --- |")
         for title, bodies, size in (("one pair", single, 1), ("64 pairs", [many], 64)):

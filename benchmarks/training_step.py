@@ -12,21 +12,45 @@ does where siamese.memory.hold_memory is not called.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from machine import machine
 
 from siamese.augment import augment
-from siamese.config import NetworkSettings
+from siamese.config import NetworkSettings, TrainingSettings
 from siamese.loss import batch_contrastive, pair_loss
 from siamese.memory import hold_memory
 from siamese.model import SignatureNet, build_network, choose_device, to_input
+from siamese.sampling import group_by_writer, sample_batch
 from siamese.training import HELD, autocast
 
 BATCH = 80
+_DRAWN = 200  # batches
+
+
+def drawing() -> Callable[[int], torch.Tensor]:
+    """What draws the batch of a step from canvases of 112 writers in memory, as training does."""
+    writers = np.repeat(np.arange(112), 48)
+    groups = group_by_writer(writers, np.tile(np.arange(48) < 24, 112))
+    canvases = torch.full((len(writers), 216, 432), 7, dtype=torch.uint8)
+    settings = TrainingSettings()
+
+    def draw(number: int) -> torch.Tensor:
+        rows = sample_batch(
+            groups,
+            number,
+            seed=1,
+            writers_per_batch=settings.writers_per_batch,
+            genuine_per_writer=settings.genuine_per_writer,
+            forgeries_per_writer=settings.forgeries_per_writer,
+        )
+        return canvases[torch.from_numpy(rows)]
+
+    return draw
 
 
 def inputs_of(network: SignatureNet) -> torch.Tensor:
@@ -85,6 +109,7 @@ def main() -> None:
         "float32": lambda: step(network, optimiser, mixed=False),
         "twice": lambda: twice_through(network, optimiser),
     }
+    draw = drawing()
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
@@ -97,13 +122,21 @@ def main() -> None:
                 torch.cuda.synchronize()
             speeds[name].append(BATCH * arguments.steps / (time.perf_counter() - started))
     mixed, full, twice = (statistics.median(speeds[name]) for name in ways)
+    began = time.perf_counter()
+    for number in range(_DRAWN):
+        draw(number)
+    drawn = (time.perf_counter() - began) / _DRAWN
     pairs = (BATCH - 1) / 2  # that an image stands for, where all pairs of a batch are learnt from
-    print(f"{platform.processor() or platform.machine()}, {device}, torch {torch.__version__}")
+    print(f"{machine()}, {device}, torch {torch.__version__}")
     print(f"mixed {mixed:.0f} images/s, float32 {full:.0f} images/s, ratio {mixed / full:.2f}")
     print(
         f"pairs twice through {twice:.0f} images/s, {twice / 2:.0f} pairs/s; all pairs of a batch "
         f"{mixed:.0f} images/s (ratio {mixed / twice:.2f}), {mixed * pairs:.0f} pairs/s "
         f"(ratio {mixed * pairs / (twice / 2):.0f})"
+    )
+    print(
+        f"to draw a batch and read it takes {1000 * drawn:.1f} ms, "
+        f"{drawn * mixed / BATCH:.1%} of a step in mixed precision"
     )
 
 

@@ -42,6 +42,16 @@ def fingerprint(*parts: Any) -> str:
 def code_version(module: ModuleType, besides: Sequence[ModuleType] = ()) -> str:
     """16 hex digits that change when this module's source does, or that of any it imports.
 
+    Parameters
+    ----------
+    besides : as for :func:`sources_of`.
+    """
+    return fingerprint(sources_of(module, besides))
+
+
+def sources_of(module: ModuleType, besides: Sequence[ModuleType] = ()) -> dict[str, str]:
+    """Source of a module and of all that it imports, by name.
+
     Followed through the packages of this project, by reading their import statements.
 
     Parameters
@@ -58,7 +68,7 @@ def code_version(module: ModuleType, besides: Sequence[ModuleType] = ()) -> str:
             text = origin.read_text()
             sources[name] = text
             pending += _imported(text)
-    return fingerprint(sources)
+    return sources
 
 
 def _source_of(name: str) -> Path | None:

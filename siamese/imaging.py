@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from siamese.blobs import find_blobs
-from siamese.reading import Grey, ImageRefused, Quality, decode
+from siamese.reading import Grey, ImageRefused, Quality, read_scan
 
 if TYPE_CHECKING:
     from siamese.config import ImagingSettings
@@ -70,9 +70,9 @@ def prepare(data: bytes, settings: ImagingSettings, page: int = 1) -> Canvas:
     """
     width = height = 0
     try:
-        grey = decode(data, settings, page)
-        height, width = grey.shape
-        ink = remove_specks(lift_ink(shrink(grey)))
+        scan = read_scan(data, settings, page, enough=_WORKING_SIDE)
+        width, height = scan.width, scan.height
+        ink = remove_specks(lift_ink(shrink(scan.grey)))
         quality, detail = judge(ink, settings)
         return Canvas(
             level_ink(place_on_canvas(ink, settings)),

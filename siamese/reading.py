@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 if TYPE_CHECKING:
     from siamese.config import ImagingSettings
@@ -21,6 +23,7 @@ Quality = Literal[
 
 #: Decoders that are tried; Pillow has others that start programs (PostScript).
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_LYING = 5  # EXIF orientations from here on are turned by 90°
 _PDF_DPI = 200  # as most scanners do; PDF lengths are in 1/72 inch
 
 
@@ -33,10 +36,31 @@ class ImageRefused(ValueError):
         self.detail = detail
 
 
+@dataclass(frozen=True)
+class Scan:
+    """Grey pixels, and how many the picture had as it came."""
+
+    grey: Grey
+    width: int
+    height: int
+
+
 def decode(data: bytes, settings: ImagingSettings, page: int = 1) -> Grey:
+    """Decode to 8-bit grey, upright, transparent parts white: :func:`read_scan` in full size."""
+    return read_scan(data, settings, page).grey
+
+
+def read_scan(
+    data: bytes, settings: ImagingSettings, page: int = 1, enough: int | None = None
+) -> Scan:
     """Decode to 8-bit grey, upright, transparent parts white.
 
     Limits on bytes and pixels are checked before anything is decoded.
+
+    Parameters
+    ----------
+    enough : pixels along the longer side that will do. A JPEG that would be reduced by an even
+        factor to no fewer is decoded at a half, a quarter or an eighth at once.
 
     Raises
     ------
@@ -48,7 +72,8 @@ def decode(data: bytes, settings: ImagingSettings, page: int = 1) -> Grey:
         )
     try:
         if data.startswith(b"%PDF-"):
-            return render_pdf_page(data, settings, page)
+            grey = render_pdf_page(data, settings, page)
+            return Scan(grey, grey.shape[1], grey.shape[0])
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             warnings.simplefilter("ignore")
             if page > 1:
@@ -64,7 +89,12 @@ def decode(data: bytes, settings: ImagingSettings, page: int = 1) -> Grey:
                     f"The picture is {image.width} × {image.height} pixels; "
                     f"the limit is {settings.max_pixels:,} in all.",
                 )
-            return _to_grey(ImageOps.exif_transpose(image))
+            width, height = image.size
+            if enough and image.format == "JPEG":
+                _draft(image, max(image.size) // enough)
+            if image.getexif().get(ExifTags.Base.Orientation, 1) >= _LYING:
+                width, height = height, width
+            return Scan(_to_grey(ImageOps.exif_transpose(image)), width, height)
     except ImageRefused:
         raise
     except MemoryError as error:
@@ -99,6 +129,13 @@ def render_pdf_page(data: bytes, settings: ImagingSettings, page: int) -> Grey:
         width, height = sheet.get_size()
         scale = min(_PDF_DPI / 72, (settings.max_pixels / max(width * height, 1)) ** 0.5)
         return np.asarray(sheet.render(scale=scale, grayscale=True).to_pil().convert("L"), np.uint8)
+
+
+def _draft(jpeg: Image.Image, factor: int) -> None:
+    """Have a JPEG decoded that many times as small, as far as its blocks of 8 x 8 allow."""
+    whole = math.gcd(factor, 8)
+    if factor > 1 and whole > 1:
+        jpeg.draft("L", (jpeg.width // whole, jpeg.height // whole))
 
 
 def _to_grey(image: Image.Image) -> Grey:

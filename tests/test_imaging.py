@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from siamese import imaging
+from siamese import imaging, reading
 from siamese.blobs import find_blobs
 from siamese.config import ImagingSettings
 from siamese.copies import perceptual_hash, same_picture
@@ -99,6 +99,22 @@ def test_transparent_ground_is_white() -> None:
     ink = signature()
     clear = Image.merge("RGBA", [ink, ink, ink, ink.point(lambda v: 255 if v < 100 else 0)])
     assert imaging.prepare(encoded(clear), SETTINGS).quality == "ok"
+
+
+@pytest.mark.parametrize(("times", "sooner"), [(1, 1), (2, 2), (3, 1), (4, 4), (6, 2), (9, 1)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_small(times: int, sooner: int, orientation: int) -> None:
+    large = signature((920 * times, 360 * times))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = large.rotate(90, expand=True) if orientation == 6 else large
+    data = encoded(turned, "JPEG", exif=exif.tobytes())
+    scan = reading.read_scan(data, SETTINGS, enough=900)
+    assert (scan.width, scan.height) == large.size
+    assert scan.grey.shape == (360 * times // sooner, 920 * times // sooner)
+    small, whole = imaging.prepare(data, SETTINGS), imaging.prepare(encoded(large), SETTINGS)
+    assert (small.width, small.height, small.quality) == (*large.size, "ok")
+    assert ((small.pixels > 0) != (whole.pixels > 0)).mean() < 0.01
 
 
 def test_exif_orientation_is_applied() -> None:
