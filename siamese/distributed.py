@@ -22,7 +22,7 @@ from torch import distributed
 from siamese.config import NetworkSettings, TrainingSettings
 from siamese.errors import RunError
 from siamese.files import read_json, replace_file, write_json
-from siamese.model import load_network, save_weights
+from siamese.model import choose_device, load_network, save_weights
 from siamese.ranks import rank_and_count
 from siamese.training import Epoch, SignatureSet, Trained, train
 
@@ -45,8 +45,15 @@ def train_together(
 
     Raises
     ------
-    RunError : a process failed; the message has the last lines that it wrote.
+    RunError : there are fewer GPUs than processes, or a process failed; the message has the last
+        lines that it wrote.
     """
+    gpus = torch.cuda.device_count()
+    if choose_device(settings.device).type == "cuda" and gpus < settings.processes:
+        raise RunError(
+            f"training.processes is {settings.processes}, a GPU each, and there are {gpus} here. "
+            "Set it to as many, or training.device to cpu."
+        )
     for name, one in zip(_SETS, sets, strict=True):
         with replace_file(folder / f"{name}.npz") as handle:
             np.savez(handle, **vars(one))
@@ -75,11 +82,13 @@ def train_together(
 
 def main(folder: Path) -> None:
     """One of the processes."""
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    rank, _ = rank_and_count()
     facts = read_json(folder / "settings.json")
+    settings = TrainingSettings(**facts["training"])
+    on_gpu = choose_device(settings.device).type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    rank, _ = rank_and_count()
     training_set, held_out = (SignatureSet(**np.load(folder / f"{name}.npz")) for name in _SETS)
 
     def tell(epoch: Epoch) -> None:
@@ -90,7 +99,7 @@ def main(folder: Path) -> None:
         training_set,
         held_out,
         NetworkSettings(**facts["network"]),
-        TrainingSettings(**facts["training"]),
+        settings,
         facts["seed"],
         checkpoint=folder / "checkpoint.pt",
         on_epoch=tell,

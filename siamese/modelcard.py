@@ -73,8 +73,8 @@ def render(
             _data(images, splits),
             "",
             "Writer-independent: no writer and no picture is in two splits. Model selection, "
-            "thresholds and calibration use calibration writers only; test writers are touched "
-            "once, for the figures below. The paper's background is removed before the network "
+            "thresholds and calibration use calibration writers only; this run touched test "
+            "writers once, for the figures below. The paper's background is removed before the network "
             "sees a picture.",
             "",
             "## Figures on test writers",
@@ -100,8 +100,10 @@ def render(
             "",
             "To sort claims into accept, review and reject for people who decide; never the only "
             "ground for refusing a person. Not tested on slow traced forgeries, disguised "
-            "signatures, initials, the old and the ill, or scripts and scanners other than those "
-            "above. Recalibrate on your own labelled pairs before you rely on the error rates.",
+            "signatures, initials, the old and the ill, or scripts, pens and scanners other than "
+            "those above, where the thresholds may not hold: docs/accuracy.md says, under "
+            '"Carried over", how far off they were on a source that was left out. Recalibrate on '
+            "your own labelled pairs before you rely on the error rates.",
             "",
         ]
     )

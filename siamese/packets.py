@@ -75,9 +75,10 @@ def pack(
     The name of each packet.
     """
     limit, enrolled = verifier.imaging_settings.max_bytes, enrolment.files
+    hashed: dict[Path, str] = {}  # a reference is in claims of many packets
     for start in range(0, len(claims), step):
         some = claims[start : start + step]
-        todo = _missing(files_of(some, hash_claims(some), enrolled), stores)
+        todo = _missing(files_of(some, hash_claims(some, hashed), enrolled), stores)
         rows = []
         for image_id, path, *page in todo:
             try:

@@ -21,6 +21,8 @@ from siamese.sources.listing import PICTURES
 #: Files that hold signatures: pictures, and the pages of PDF files.
 SCANS = PICTURES | {".pdf"}
 
+_HASHES = 50_000  # of files that are kept
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -164,10 +166,13 @@ def hash_pictures(
 
     Parameters
     ----------
-    hashed : hashes of files that were read before; those of the others are added.
+    hashed : hashes of files that were read before; those of the others are added. Too many are
+        forgotten.
     """
     pictures = list(pictures)
     files: dict[Path, str] = {} if hashed is None else hashed
+    if len(files) > _HASHES:
+        files.clear()
     for path in dict.fromkeys(picture.path for picture in pictures):
         if path in files:
             continue

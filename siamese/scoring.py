@@ -33,7 +33,6 @@ from siamese.tables import CLAIM_DECISIONS
 from siamese.tiers import Tiers
 from siamese.verifier import Verifier
 
-_HASHES = 50_000  # hashes of files that are kept
 _AT_ONCE = 512  # pictures that are embedded before their vectors are kept
 _AHEAD = 3  # shards that are begun before one is decided on
 _ASKED = 64  # claims whose references tell how near hands lie
@@ -148,8 +147,6 @@ def score_shards(
 
     def prepared(start: int) -> _Shard:
         some = claims[start : start + step]
-        if len(hashed) > _HASHES:
-            hashed.clear()
         ids = hash_claims(some, hashed)
         name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"

@@ -93,6 +93,7 @@ class ContentStore:
         """Remove rows, for good; returns how many.
 
         A part is written again without them before it goes, so that no other row is ever missing.
+        On this machine's disk alone, as merging is.
 
         Parameters
         ----------
