@@ -74,8 +74,8 @@ def render(
             "",
             "Writer-independent: no writer and no picture is in two splits. Model selection, "
             "thresholds and calibration use calibration writers only; this run touched test "
-            "writers once, for the figures below. The paper's background is removed before the network "
-            "sees a picture.",
+            "writers once, for the figures below. The paper's background is removed before the "
+            "network sees a picture.",
             "",
             "## Figures on test writers",
             "",
