@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from distributed import Client
 from programs import System, environment, free_port, serving
 from standby import standing_by
 
 from siamese.places import Place
+from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -44,6 +47,25 @@ def dask(*arguments: str, cwd: Path, **more: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command, cwd=cwd, stdout=out, stderr=out, env=environment(cwd, **more)
         )
+
+
+def test_a_store_may_lie_on_an_object_store(bucket: str) -> None:
+    place = Place.of(bucket) / "store"
+    place.filesystem.create_dir(place.path)
+
+    def rows(*names: str) -> pd.DataFrame:
+        vectors = [np.full(4, ord(name), np.float32) for name in names]
+        return pd.DataFrame({"image_id": names, "embedding": vectors})
+
+    one, other = (ContentStore(place, embedding_schema(4)) for _ in range(2))
+    one.put(rows("a", "b"))
+    other.put(rows("b", "c"))
+    place.write("part-damaged.parquet", b"PAR1, and nothing that it should be")
+    found = one.get(["a", "b", "c", "d"])
+    assert sorted(found.index) == ["a", "b", "c"]
+    assert found.loc["c", "embedding"].tolist() == [ord("c")] * 4
+    assert place.files(".damaged") == ["part-damaged.parquet.damaged"]
+    assert sorted(other.get(["a", "c"]).index) == ["a", "c"]
 
 
 def stopped_at_work(worker: subprocess.Popen[bytes], scheduler: str, name: str) -> bool:
