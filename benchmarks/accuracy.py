@@ -26,6 +26,7 @@ import torch
 from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data
 from accuracy_page import write_page
 from accuracy_rows import ROOT, ROWS, Embed, Floats, Row, code
+from accuracy_shifts import shifts
 from machine import machine
 
 from siamese import training
@@ -134,9 +135,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the results")
     arguments = parser.parse_args()
     path = arguments.out / "accuracy.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else {}
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    rows = before.get("rows", {})
     same = {"steps": arguments.steps, "seed": SEED, "code": code()}
     data = Data(ROOT / "data" / "store")
+    apart = before["shifts"] if before.get("code") == same["code"] else shifts(data)
     for name, row in ROWS.items():
         known = {key: rows.get(name, {}).get(key) for key in same} == same
         if name not in arguments.only if arguments.only else known:
@@ -158,6 +161,7 @@ def main() -> None:
         everything = {
             **same,
             "splits": SPLITS,
+            "shifts": apart,
             "rows": {key: rows[key] for key in ROWS if key in rows},
         }
         arguments.out.mkdir(exist_ok=True)
