@@ -153,7 +153,7 @@ def _shifts(results: dict[str, Any]) -> list[str]:
         "How far a writer's forgeries lie from the genuine signatures, in standard deviations of",
         "the genuine ones: mean of training and calibration writers, before the ink is levelled.",
         "Where all forgeries of a set differ alike in pen, scanner or size, whoever learns it",
-        "tells them by how the set was made, and it is worth nothing elsewhere: the two sets differ",
+        "tells them by how the set was made, and it is worth nothing elsewhere: the two differ",
         "in other ways.",
         "",
     ]
