@@ -139,7 +139,8 @@ def main() -> None:
     rows = before.get("rows", {})
     same = {"steps": arguments.steps, "seed": SEED, "code": code()}
     data = Data(ROOT / "data" / "store")
-    apart = before["shifts"] if before.get("code") == same["code"] else shifts(data)
+    kept = before.get("shifts") if before.get("code") == same["code"] else None
+    apart = kept or shifts(data)
     for name, row in ROWS.items():
         known = {key: rows.get(name, {}).get(key) for key in same} == same
         if name not in arguments.only if arguments.only else known:
