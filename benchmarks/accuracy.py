@@ -53,7 +53,7 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
     def near(split: str, source: str, scanned: Scanned = everything) -> float:
         vectors, taken = scanned
         mine = ((images["split"] == split) & (images["source"] == source)).to_numpy()
-        mine &= genuine & taken
+        mine = mine & genuine & taken
         return near_hands(vectors[mine], images["writer"].to_numpy(str)[mine])
 
     # The baselines' vectors, and strokes with no network, are not of unit length.
