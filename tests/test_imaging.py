@@ -101,6 +101,18 @@ def test_transparent_ground_is_white() -> None:
     assert imaging.prepare(encoded(clear), SETTINGS).quality == "ok"
 
 
+@pytest.mark.parametrize(("width", "alike"), [(72, 0.6), (144, 0.85), (199, 0.9)])
+def test_a_small_picture_shows_the_strokes_of_a_large_one(width: int, alike: float) -> None:
+    large = Image.new("L", (1440, 576), 240)
+    strokes = [(144, 403), (432, 115), (720, 461), (1296, 173)]
+    ImageDraw.Draw(large).line(strokes, fill=20, width=10, joint="curve")
+    small = large.resize((width, round(width * 0.4)), Image.Resampling.BOX)
+    found = imaging.prepare(encoded(small, "JPEG"), SETTINGS)
+    assert (found.quality, found.width) == ("ok", width)
+    whole = imaging.prepare(encoded(large), SETTINGS)
+    assert np.corrcoef((found.pixels > 0).ravel(), (whole.pixels > 0).ravel())[0, 1] > alike
+
+
 @pytest.mark.parametrize(("times", "sooner"), [(1, 1), (2, 2), (3, 1), (4, 4), (6, 2), (9, 1)])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_large_jpeg_is_decoded_small(times: int, sooner: int, orientation: int) -> None:
