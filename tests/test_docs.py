@@ -65,6 +65,7 @@ SMALLER = {
     "python benchmarks/recalibration.py data ../shared/data/BHSig260/Hindi": (
         "python benchmarks/recalibration.py --help"
     ),
+    "python benchmarks/large_scans.py data": "python benchmarks/large_scans.py --help",
     "python benchmarks/throughput.py": "python benchmarks/throughput.py --claims 20 --rounds 1",
     "python benchmarks/training_step.py": "python benchmarks/training_step.py --rounds 1 --steps 1",
     "python benchmarks/orchestration.py data": (
