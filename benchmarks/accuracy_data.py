@@ -106,25 +106,25 @@ class Data:
     @cached_property
     def with_paper(self) -> Canvases:
         """As ours, but with the paper left in: the grey picture, inverted, in the ink's box."""
-        return np.stack([self._with_paper(*self._read(path)) for path in self.images["path"]])
+        return np.stack([self._with_paper(*self.read(path)) for path in self.images["path"]])
 
     @cached_property
     def with_tone(self) -> Canvases:
         """As ours, but with the ink's tone as it is lifted from the paper, not levelled."""
         return np.stack(
-            [imaging.place_on_canvas(self._read(p)[1], self.settings) for p in self.images["path"]]
+            [imaging.place_on_canvas(self.read(p)[1], self.settings) for p in self.images["path"]]
         )
 
     @cached_property
     def whole(self) -> Canvases:
         """The whole picture with its paper, inverted, squeezed onto the canvas."""
-        return np.stack([self._squeezed(255 - self._read(p)[0]) for p in self.images["path"]])
+        return np.stack([self._squeezed(255 - self.read(p)[0]) for p in self.images["path"]])
 
     @cached_property
     def whole_ink(self) -> Canvases:
         """The whole picture, ink alone, squeezed onto the canvas: no crop, no proportions."""
         return np.stack(
-            [self._squeezed(imaging.level_ink(self._read(p)[1])) for p in self.images["path"]]
+            [self._squeezed(imaging.level_ink(self.read(p)[1])) for p in self.images["path"]]
         )
 
     @cached_property
@@ -141,7 +141,7 @@ class Data:
             found[name] = np.stack([canvas.pixels for canvas in made]), usable
         return found
 
-    def _read(self, path: str) -> tuple[reading.Grey, reading.Grey]:
+    def read(self, path: str) -> tuple[reading.Grey, reading.Grey]:
         """The grey picture and its ink."""
         grey = imaging.shrink(reading.decode(Path(path).read_bytes(), self.settings))
         return grey, imaging.remove_specks(imaging.lift_ink(grey))

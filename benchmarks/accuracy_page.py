@@ -210,7 +210,8 @@ def _rescanned(
 
 def _machines(rows: list[dict[str, Any]]) -> str:
     """What rows were trained on, and how many on which where they differ."""
-    found = Counter(f"{r['machine']}, torch {r['torch']}, {r['precision']}" for r in rows)
+    facts = ("machine", "torch", "precision")
+    found = Counter(", ".join(f"{row.get(fact, 'unknown')}" for fact in facts) for row in rows)
     told = [f"{count} rows: {where}" for where, count in found.items()]
     return f"{next(iter(found))}." if len(found) == 1 else f"{'; '.join(told)}."
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from accuracy_data import SEED, SOURCES, Canvases, Data, levelled
+from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data, levelled
 
 from siamese import (
     config,
@@ -48,7 +48,8 @@ Embed = Callable[[Canvases], Floats]
 def code() -> str:
     """Names the code that trains and measures, and the settings of which a row says nothing.
 
-    Comments and docstrings aside, and not the benchmark's own files, which a new row changes.
+    Comments and docstrings aside. Of the benchmark's own files, those alone that no new row
+    changes.
     """
     defaults = [
         kind().model_dump()
@@ -57,6 +58,8 @@ def code() -> str:
     sources: dict[str, str] = {}
     for module in (imaging, training, evaluation, pairs, stretch):
         sources |= sources_of(module, (config,))
+    for name in ("accuracy_data.py", "baselines.py"):
+        sources[name] = Path(__file__).with_name(name).read_text()
     return fingerprint({name: _meaning(text) for name, text in sources.items()}, *defaults)
 
 
@@ -84,7 +87,8 @@ def ours(
     With a name, which no other row has, a run that was stopped goes on.
     """
     settings = TrainingSettings(**{"steps": steps, "evaluate_every": max(steps // 5, 1), **changes})
-    kept = ROOT / "data" / "benchmarks" / f"accuracy-{name}-{code()}-{SEED}.pt"
+    made_by = fingerprint(code(), SEED, SPLITS, settings.model_dump())
+    kept = ROOT / "data" / "benchmarks" / f"accuracy-{name}-{made_by}.pt"
     kept.parent.mkdir(parents=True, exist_ok=True)
     made = training.train(
         data.signatures("train", canvases, sources, every),

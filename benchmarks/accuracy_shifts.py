@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ FACTS = ("spread of the ink's tone", "thickness of strokes", "length of strokes"
 
 
 def facts_of(ink: reading.Grey) -> tuple[float, float, float, float]:
-    """The :data:`FACTS` of ink on 0, in levels and pixels of the scan."""
+    """The :data:`FACTS` of ink on 0, in levels and pixels."""
     dark = np.pad(ink > 0, 1)
     inner = dark[1:-1, :-2] & dark[1:-1, 2:] & dark[:-2, 1:-1] & dark[2:, 1:-1]
     rim = max(int((dark[1:-1, 1:-1] & ~inner).sum()), 1)
@@ -38,7 +37,7 @@ def shifts(data: Data) -> Mapping[str, Mapping[str, Any]]:
     writers, with intervals by bootstrap over them. A fact that never varies is left out.
     """
     known = data.images[data.images["split"] != "test"]
-    values = np.array([facts_of(_ink(path, data)) for path in known["path"]])
+    values = np.array([facts_of(data.read(path)[1]) for path in known["path"]])
     found = {}
     for source in SOURCES:
         mine = (known["source"] == source).to_numpy()
@@ -48,11 +47,6 @@ def shifts(data: Data) -> Mapping[str, Mapping[str, Any]]:
             if np.ptp(values[mine, place]) > 0
         }
     return found
-
-
-def _ink(path: str, data: Data) -> reading.Grey:
-    grey = reading.decode(Path(path).read_bytes(), data.settings)
-    return imaging.remove_specks(imaging.lift_ink(imaging.shrink(grey)))
 
 
 def _shift(images: pd.DataFrame, values: npt.NDArray[np.float64]) -> Estimate:

@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import torch
-from accuracy_data import Data
+from accuracy_data import SOURCES, Data
 from fusion import latest
 from machine import machine
 from PIL import Image
@@ -59,13 +59,18 @@ def main() -> None:
                 taken[name] += time.perf_counter() - began
             made[name].append(canvas.pixels)
     print(f"{machine()}; {len(mine):,} scans, {arguments.times * _SIDE:,} pixels wide or high.\n")
-    print("| JPEGs decoded | ms a canvas | EER_skilled | EER_random |\n| --- | --- | --- | --- |")
+    columns = [f"EER_skilled, EER_random, {source}" for source in SOURCES]
+    print(f"| JPEGs decoded | ms a canvas | {' | '.join(columns)} |\n| --- | --- | --- | --- |")
+    genuine = (mine["kind"] == "genuine").to_numpy()
     for name, canvases in made.items():
         vectors = torch.from_numpy(verifier.embed(np.stack(canvases)))
-        genuine = (mine["kind"] == "genuine").to_numpy()
-        skilled, random = equal_errors(vectors, mine["writer"].to_numpy(str), genuine)
-        each = 1000 * taken[name] / len(mine)
-        print(f"| {name} | {each:.1f} | {skilled:.2%} | {random:.2%} |")
+        cells = [f"{1000 * taken[name] / len(mine):.1f}"]
+        for source in SOURCES:
+            of = (mine["source"] == source).to_numpy()
+            writers = mine["writer"].to_numpy(str)[of]
+            errors = equal_errors(vectors[torch.from_numpy(of)], writers, genuine[of])
+            cells.append(", ".join(f"{error:.2%}" for error in errors))
+        print(f"| {name} | {' | '.join(cells)} |")
     print(f"\nDecoded small, a canvas takes {taken['small'] / taken['whole']:.0%} of the time.")
 
 

@@ -15,8 +15,10 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.is_file() else ():
         key, _, value = (part.strip() for part in line.partition(":"))
-        name, flags = (value, flags) if key == "model name" else (name, flags)
-        flags = value if key == "flags" else flags
+        if key == "model name":
+            name = value
+        if key == "flags":
+            flags = value
     known = flags.split()
     width = next((told for flag, told in _TELLING.items() if flag in known), "")
     width += " with bfloat16" if width and "avx512_bf16" in known else ""

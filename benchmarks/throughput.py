@@ -136,7 +136,7 @@ def measure(work: Path, count: int, rounds: int) -> None:
                 "cold": partial(score, root, verifier, cold),
                 "warm": partial(score, root, verifier, warm),
                 "again": partial(score, root, verifier, cold),
-                "decode": lambda: [reading.decode(one, size) for one in data],
+                "decode": lambda: [reading.read_scan(one, size, enough=900) for one in data],
                 "prepare": lambda: [imaging.prepare(one, size) for one in data],
                 "canvases": lambda: list(decoders.map(make, data, _lost)),
                 "network": partial(embed, verifier.folded, canvases, best),

@@ -36,7 +36,7 @@ def drawing() -> Callable[[int], torch.Tensor]:
     """What draws the batch of a step from canvases of 112 writers in memory, as training does."""
     writers = np.repeat(np.arange(112), 48)
     groups = group_by_writer(writers, np.tile(np.arange(48) < 24, 112))
-    canvases = torch.full((len(writers), 216, 432), 7, dtype=torch.uint8)
+    canvases = torch.full((len(writers), 144, 288), 7, dtype=torch.uint8)
     settings = TrainingSettings()
 
     def draw(number: int) -> torch.Tensor:

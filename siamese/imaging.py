@@ -45,7 +45,7 @@ class Canvas:
     Attributes
     ----------
     pixels : uint8 array (height, width), 0 = no ink, 255 = darkest ink; all 0 when refused.
-    width, height : size of the decoded picture in pixels, 0 when it could not be decoded.
+    width, height : size of the picture in pixels, upright, 0 when it could not be decoded.
     ink_fraction : share of the picture's pixels that are ink, in [0, 1].
     quality : see :data:`Quality`.
     detail : a sentence for people; empty when ``quality`` is ``"ok"``.
@@ -77,7 +77,7 @@ def prepare(data: bytes, settings: ImagingSettings, page: int = 1) -> Canvas:
         scan = read_scan(data, settings, page, enough=_WORKING_SIDE)
         width, height = scan.width, scan.height
         grey, times = enlarge(shrink(scan.grey))
-        ink = remove_specks(lift_ink(grey))
+        ink = remove_specks(lift_ink(grey), times)
         quality, detail = judge(ink, settings, times)
         return Canvas(
             level_ink(place_on_canvas(ink, settings)),
@@ -111,8 +111,8 @@ def enlarge(grey: Grey) -> tuple[Grey, int]:
     """A small picture a whole number of times as large, by bicubic interpolation; how many.
 
     Its strokes are narrower than a pixel: parted from the paper as they are, they break. Larger
-    ones stay as they are. Chosen on calibration writers' scans made 72 to 288 pixels wide; what
-    is left of their errors is in ``docs/accuracy.md``.
+    ones, of a small signature too, stay as they are. Chosen on calibration writers' scans made 72
+    to 288 pixels wide.
     """
     side = max(grey.shape)
     if side >= _SMALL_SIDE:
@@ -189,8 +189,12 @@ def _quantile(counts: npt.NDArray[np.float64], share: float) -> float:
     return float(low + (high - low) * (place % 1))
 
 
-def remove_specks(ink: Grey) -> Grey:
+def remove_specks(ink: Grey, times: int = 1) -> Grey:
     """Drop blobs that are far smaller than the signature: dust and paper noise, not pen.
+
+    Parameters
+    ----------
+    times : by which the picture was enlarged, and its dust with it.
 
     Raises
     ------
@@ -202,7 +206,7 @@ def remove_specks(ink: Grey) -> Grey:
     written = ink[top:bottom, left:right]
     runs = find_blobs(written > 0)
     areas = np.bincount(runs.blob, runs.end - runs.start)
-    small = areas < max(4.0, 0.001 * areas.sum(), 0.02 * areas.max())
+    small = areas < max(4.0 * times**2, 0.001 * areas.sum(), 0.02 * areas.max())
     if small.all():
         raise ImageRefused("blank", "There are only specks on the picture, no strokes.")
     kept = np.zeros_like(ink)
@@ -223,7 +227,7 @@ def judge(ink: Grey, settings: ImagingSettings, times: int = 1) -> tuple[Quality
 
     Parameters
     ----------
-    times : by which the picture was enlarged; sizes are those of the picture as it came.
+    times : by which the picture was enlarged; sizes are those before it.
 
     Raises
     ------

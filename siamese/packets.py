@@ -27,6 +27,7 @@ from siamese.scoring import Stores, files_of, with_vectors
 from siamese.store import CANVAS_SCHEMA
 from siamese.verifier import Verifier
 
+_REMEMBERED = 100_000  # pictures that were sent; more than are on their way
 _OUT, _BACK, _MODELS = "pictures", "vectors", "models"
 _PICTURES = pa.schema([("image_id", pa.string()), ("page", pa.int32()), ("data", pa.binary())])
 # Of no fixed size: Parquet cannot hold such a list where it is missing.
@@ -76,9 +77,11 @@ def pack(
     """
     limit, enrolled = verifier.imaging_settings.max_bytes, enrolment.files
     hashed: dict[Path, str] = {}  # a reference is in claims of many packets
+    sent: set[str] = set()  # and may be on its way with one of them
     for start in range(0, len(claims), step):
         some = claims[start : start + step]
-        todo = _missing(files_of(some, hash_claims(some, hashed), enrolled), stores)
+        files = files_of(some, hash_claims(some, hashed), enrolled)
+        todo = [file for file in _missing(files, stores) if file[0] not in sent]
         rows = []
         for image_id, path, *page in todo:
             try:
@@ -86,6 +89,9 @@ def pack(
                     rows.append((image_id, page[0] if page else 1, path.read_bytes()))
             except OSError:
                 continue
+        if len(sent) > _REMEMBERED:
+            sent.clear()
+        sent.update(row[0] for row in rows)
         if rows:
             name = f"{fingerprint([(row[0], row[1]) for row in rows])}.parquet"
             _write(pd.DataFrame(rows, columns=_PICTURES.names), _PICTURES, place / _OUT, name)

@@ -166,8 +166,8 @@ def hash_pictures(
 
     Parameters
     ----------
-    hashed : hashes of files that were read before; those of the others are added. Too many are
-        forgotten.
+    hashed : hashes of files that were read before; those of the others are added. Past 50,000 all
+        are forgotten.
     """
     pictures = list(pictures)
     files: dict[Path, str] = {} if hashed is None else hashed

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 if TYPE_CHECKING:
     from siamese.config import ImagingSettings
@@ -23,7 +24,6 @@ Quality = Literal[
 
 #: Decoders that are tried; Pillow has others that start programs (PostScript).
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-_LYING = 5  # EXIF orientations from here on are turned by 90°
 _PDF_DPI = 200  # as most scanners do; PDF lengths are in 1/72 inch
 
 
@@ -90,11 +90,12 @@ def read_scan(
                     f"the limit is {settings.max_pixels:,} in all.",
                 )
             width, height = image.size
-            if enough and image.format == "JPEG":
+            if enough and isinstance(image, JpegImageFile):
                 _draft(image, max(image.size) // enough)
-            if image.getexif().get(ExifTags.Base.Orientation, 1) >= _LYING:
+            upright = ImageOps.exif_transpose(image)
+            if upright.size != image.size:
                 width, height = height, width
-            return Scan(_to_grey(ImageOps.exif_transpose(image)), width, height)
+            return Scan(_to_grey(upright), width, height)
     except ImageRefused:
         raise
     except MemoryError as error:
@@ -131,11 +132,11 @@ def render_pdf_page(data: bytes, settings: ImagingSettings, page: int) -> Grey:
         return np.asarray(sheet.render(scale=scale, grayscale=True).to_pil().convert("L"), np.uint8)
 
 
-def _draft(jpeg: Image.Image, factor: int) -> None:
+def _draft(jpeg: JpegImageFile, factor: int) -> None:
     """Have a JPEG decoded that many times as small, as far as its blocks of 8 x 8 allow."""
     whole = math.gcd(factor, 8)
     if factor > 1 and whole > 1:
-        jpeg.draft("L", (jpeg.width // whole, jpeg.height // whole))
+        jpeg.draft("L", (max(jpeg.width // whole, 1), max(jpeg.height // whole, 1)))
 
 
 def _to_grey(image: Image.Image) -> Grey:

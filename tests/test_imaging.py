@@ -129,6 +129,31 @@ def test_a_large_jpeg_is_decoded_small(times: int, sooner: int, orientation: int
     assert ((small.pixels > 0) != (whole.pixels > 0)).mean() < 0.01
 
 
+def test_dust_on_a_small_picture_is_dropped() -> None:
+    small = signature((72, 29))
+    dusty = small.copy()
+    dusty.putpixel((69, 2), 20)
+    assert np.array_equal(
+        imaging.prepare(encoded(small), SETTINGS).pixels > 0,
+        imaging.prepare(encoded(dusty), SETTINGS).pixels > 0,
+    )
+
+
+def test_a_narrow_jpeg_is_no_failure() -> None:
+    data = encoded(Image.new("L", (7200, 7), 200), "JPEG")
+    assert reading.read_scan(data, SETTINGS, enough=900).width == 7200
+
+
+@pytest.mark.parametrize("orientation", [6, 9])
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_size_is_told_upright(form: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    scan = reading.read_scan(encoded(signature((160, 400)), form, exif=exif.tobytes()), SETTINGS)
+    assert (scan.width, scan.height) == ((400, 160) if orientation == 6 else (160, 400))
+    assert scan.grey.shape == (scan.height, scan.width)
+
+
 def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

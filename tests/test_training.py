@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -247,6 +248,19 @@ def test_two_processes_train_one_network(
     gone_on = train_together(sets, NETWORK, together, 3, tmp_path, lambda e: told.append(e.step))
     assert told == [2, 4, 6] * 2  # all from the checkpoint
     assert weights(gone_on.network) == weights(made.network)
+
+
+def test_more_processes_than_gpus_are_refused(
+    sets: tuple[SignatureSet, SignatureSet], tmp_path: Path
+) -> None:
+    together = TRAINING.model_copy(update={"processes": 2, "device": "cuda"})
+    with (
+        patch("torch.cuda.is_available", return_value=True),
+        patch("torch.cuda.device_count", return_value=1),
+        pytest.raises(RunError, match=r"training.processes is 2.*there are 1 here"),
+    ):
+        train_together(sets, NETWORK, together, 3, tmp_path, lambda e: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_process_is_told_of(
