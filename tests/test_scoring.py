@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from siamese import decision, scoring
+from siamese import decision, packets, scoring
 from siamese.calibration import calibrate
 from siamese.claims import fingerprint_claims, hash_claims
 from siamese.config import ScoringSettings
@@ -28,8 +28,9 @@ from siamese.errors import InputError
 from siamese.intake import read_claims
 from siamese.manifests import ManifestError
 from siamese.pictures import Picture
+from siamese.places import Place
 from siamese.preparing import canvas_store, canvases_of, prepare_files
-from siamese.scoring import Batch, score_claims
+from siamese.scoring import Batch, Stores, score_claims
 from siamese.sources import synthetic
 from siamese.store import ContentStore, embedding_schema
 from siamese.tables import CLAIM_DECISIONS, TableError, provenance_of
@@ -56,6 +57,19 @@ def scored(root: Path, verifier: Verifier, store: Path) -> pd.DataFrame:
     enrolment = read_enrolment(store.parent / "enrolled")
     batch = Batch(root, enrolment, store, ledger, "test 1", datetime(2026, 1, 2, tzinfo=UTC))
     return score_claims(claims, batch, verifier, SETTINGS)
+
+
+def test_a_reference_of_many_claims_travels_once(
+    example: Path, verifier: Verifier, tmp_path: Path
+) -> None:
+    claim = next(claim for claim in read_claims(example / "claims") if not claim.problem)
+    claims = [dataclasses.replace(claim, claim_id=str(number)) for number in range(3)]
+    place, stores = Place.of(tmp_path / "exchange"), Stores.of(verifier, tmp_path / "store")
+    nobody = read_enrolment(tmp_path / "enrolled")
+    names = list(packets.pack(claims, nobody, verifier, stores, place, step=1))
+    assert len(names) == 1  # the others ask for nothing that is not on its way
+    packets.embed_packet(names[0], place, verifier, workers=1)
+    assert packets.unpack(names[0], place, stores) == len(set(hash_claims(claims).values()))
 
 
 def test_every_claim_has_one_row_and_faults_their_reason(
