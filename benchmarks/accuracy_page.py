@@ -67,8 +67,9 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         "writers) is also taken out of the long row: it can cost at few steps and pay at many.",
         "",
         "The row with the ink's tone adds one number to ours, how far the tone of the ink spreads",
-        "before it is levelled. No reference is needed to tell Dutch forgeries by it, which is why",
-        "ours levels it: it tells how a set was made, and nothing of a claim's pen and scanner.",
+        'before it is levelled. Dutch forgeries nearly all lie on one side in it (below, "How the',
+        'sets were made"), which is why ours levels it: it tells how a set was made, and nothing of',
+        "a claim's pen and scanner.",
         "",
     ]
     if older:
@@ -210,8 +211,11 @@ def _rescanned(
 
 def _machines(rows: list[dict[str, Any]]) -> str:
     """What rows were trained on, and how many on which where they differ."""
-    facts = ("machine", "torch", "precision")
-    found = Counter(", ".join(f"{row.get(fact, 'unknown')}" for fact in facts) for row in rows)
+    facts = {"machine": "", "torch": "torch ", "precision": ""}
+    found = Counter(
+        ", ".join(f"{told}{row.get(fact, 'unknown')}" for fact, told in facts.items())
+        for row in rows
+    )
     told = [f"{count} rows: {where}" for where, count in found.items()]
     return f"{next(iter(found))}." if len(found) == 1 else f"{'; '.join(told)}."
 
@@ -248,7 +252,7 @@ def _figure(results: dict[str, Any]) -> Figure:
     axes.invert_yaxis()
     older = any(row["code"] != results["code"] for row in rows)
     axes.set(
-        xlabel="EER_skilled on test writers with one reference, 95 % interval; dotted: aimed at"
+        xlabel="EER_skilled on test writers with one reference,\n95 % interval; dotted: aimed at"
         + ("\n(† on earlier code)" if older else ""),
         xlim=(0, None),
     )
