@@ -67,8 +67,8 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         "writers) is also taken out of the long row: it can cost at few steps and pay at many.",
         "",
         "The row with the ink's tone adds one number to ours, how far the tone of the ink spreads",
-        'before it is levelled. Dutch forgeries nearly all lie on one side in it (below, "How the',
-        'sets were made"), which is why ours levels it: it tells how a set was made, and nothing of',
+        "before it is levelled. Dutch forgeries nearly all lie on one side in it (below, how the",
+        "sets were made), which is why ours levels it: it tells how a set was made, and nothing of",
         "a claim's pen and scanner.",
         "",
     ]
