@@ -66,9 +66,8 @@ def main() -> None:
         vectors = torch.from_numpy(verifier.embed(np.stack(canvases)))
         cells = [f"{1000 * taken[name] / len(mine):.1f}"]
         for source in SOURCES:
-            of = (mine["source"] == source).to_numpy()
-            writers = mine["writer"].to_numpy(str)[of]
-            errors = equal_errors(vectors[torch.from_numpy(of)], writers, genuine[of])
+            of = np.flatnonzero(mine["source"] == source)
+            errors = equal_errors(vectors[of], mine["writer"].to_numpy(str)[of], genuine[of])
             cells.append(", ".join(f"{error:.2%}" for error in errors))
         print(f"| {name} | {' | '.join(cells)} |")
     print(f"\nDecoded small, a canvas takes {taken['small'] / taken['whole']:.0%} of the time.")
