@@ -228,7 +228,7 @@ def _title(row: dict[str, Any], results: dict[str, Any]) -> str:
 
 def _cell(figures: dict[str, Any], which: str, name: str) -> str:
     all_of_it = figures.get(which, {}).get("figures", {})
-    if name == "above_min":
+    if all_of_it and name == "above_min":
         return f"{all_of_it['cllr']['value'] - all_of_it['cllr_min']['value']:.3f}"
     found = all_of_it.get(name)
     if not found:

@@ -79,27 +79,33 @@ def ours(
     sources: Sequence[str] = SOURCES,
     network: NetworkSettings | None = None,
     every: int = 1,
-    name: str = "",
+    goes_on: bool = False,
     **changes: Any,
 ) -> Embed:
     """Ours, on (every so-many-th of the) writers of some sources, with some settings changed.
 
-    With a name, which no other row has, a run that was stopped goes on.
+    One that goes on where it was stopped keeps a file of its own by its settings, so that it may
+    differ from others of its kind in nothing else.
     """
     settings = TrainingSettings(**{"steps": steps, "evaluate_every": max(steps // 5, 1), **changes})
-    made_by = fingerprint(code(), SEED, SPLITS, settings.model_dump())
-    kept = ROOT / "data" / "benchmarks" / f"accuracy-{name}-{made_by}.pt"
-    kept.parent.mkdir(parents=True, exist_ok=True)
     made = training.train(
         data.signatures("train", canvases, sources, every),
         data.signatures("calibration", canvases, sources),
         network or NetworkSettings(),
         settings,
         SEED,
-        checkpoint=kept if name else None,
+        checkpoint=_kept(settings) if goes_on else None,
         on_epoch=lambda epoch: print(f"  step {epoch.step}: {epoch.selection:.3f}", flush=True),
     )
     return lambda some: embedding.embed(made.network, some)
+
+
+def _kept(settings: TrainingSettings) -> Path:
+    """Where a run is kept, by what it follows from."""
+    name = fingerprint(code(), SEED, SPLITS, settings.model_dump())
+    kept = ROOT / "data" / "benchmarks" / f"accuracy-{name}.pt"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    return kept
 
 
 def disjoint_pairs(
@@ -254,8 +260,8 @@ def _without(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
     return lambda data, canvases, steps: ours(data, canvases, steps, **changes)
 
 
-def _long(name: str, **changes: Any) -> Callable[[Data, Canvases, int], Embed]:
-    return lambda data, canvases, _: ours(data, canvases, LONG, name=name, **changes)
+def _long(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
+    return lambda data, canvases, _: ours(data, canvases, LONG, goes_on=True, **changes)
 
 
 def _alone(steps: int = ALONE, **changes: Any) -> Callable[[Data, Canvases, int], Embed]:
@@ -276,7 +282,7 @@ ROWS: Mapping[str, Row] = {
     "notebook_clean": Row("(a) the same on our canvases", notebook),
     "signet": Row("(b) SigNet-like, on our canvases", signet),
     "ours": Row("(c) ours", ours, rescanned=True),
-    "ours_long": Row(f"(c) ours, {LONG:,} steps", _long("ours_long"), rescanned=True),
+    "ours_long": Row(f"(c) ours, {LONG:,} steps", _long(), rescanned=True),
     "dutch_alone": Row("(c) ours, trained and calibrated on Dutch writers alone",
                        _without(sources=("dutch",)), sources=("dutch",)),
     "hindi_alone": Row("(c) ours, trained and calibrated on Hindi writers alone",
@@ -295,9 +301,9 @@ ROWS: Mapping[str, Row] = {
     "no_invented": Row("(d) the network alone, no invented writers",
                        _alone(invented_writers=0.0)),
     "long_no_augment": Row(f"(d) ours, {LONG:,} steps, no augmentation",
-                           _long("long_no_augment", augment=False)),
+                           _long(augment=False)),
     "long_no_invented": Row(f"(d) ours, {LONG:,} steps, no invented writers",
-                            _long("long_no_invented", invented_writers=0.0)),
+                            _long(invented_writers=0.0)),
     "no_words": Row("(d) ours, without the pieces that strokes are of", _no_words),
     "one_scale": Row("(d) ours, one scale for all hands", _one_scale, rescanned=True),
     "no_cohort": Row("(d) ours, no cohort to hold hands against", _no_cohort, rescanned=True),

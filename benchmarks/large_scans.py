@@ -27,7 +27,7 @@ from siamese import imaging, reading
 from siamese.pairwise import equal_errors
 from siamese.verifier import Verifier
 
-_SIDE = 900  # pixels; imaging reduces what is twice as large
+_SIDE = imaging._WORKING_SIDE  # pixels; imaging reduces what is twice as large
 
 
 def enlarged(path: str, data: Data, times: int) -> bytes:

@@ -126,7 +126,7 @@ def measure(work: Path, count: int, rounds: int) -> None:
 
     best = best_batch(verifier, canvases)
     taken: dict[str, list[float]] = {}
-    make = partial(imaging.prepare, settings=size)
+    make, side = partial(imaging.prepare, settings=size), imaging._WORKING_SIDE
     with Decoders() as decoders:
         list(decoders.map(make, data[: 64 * cores], _lost))  # starts them
         for _ in range(rounds):
@@ -136,7 +136,7 @@ def measure(work: Path, count: int, rounds: int) -> None:
                 "cold": partial(score, root, verifier, cold),
                 "warm": partial(score, root, verifier, warm),
                 "again": partial(score, root, verifier, cold),
-                "decode": lambda: [reading.read_scan(one, size, enough=900) for one in data],
+                "decode": lambda: [reading.read_scan(one, size, enough=side) for one in data],
                 "prepare": lambda: [imaging.prepare(one, size) for one in data],
                 "canvases": lambda: list(decoders.map(make, data, _lost)),
                 "network": partial(embed, verifier.folded, canvases, best),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import deque
 from pathlib import Path
 
 from prefect import get_run_logger, task
-from prefect.futures import PrefectFuture
 
 from siamese import packets
 from siamese.config import Settings
@@ -47,19 +47,12 @@ def spread(settings: Settings, model: Output, claims_dir: Path) -> int:
     step = min(settings.scoring.shard, _MOST)
     names = packets.pack(found, enrolment, verifier, stores, place, step)
     total, workers = 0, settings.scoring.workers
-    on_their_way: deque[tuple[str, PrefectFuture[None]]] = deque()
-
-    def bring_back() -> int:
+    begun = ((name, embed_packet.submit(address, sent, name, workers)) for name in names)
+    on_their_way = deque(itertools.islice(begun, _AT_ONCE))
+    while on_their_way:
         name, run = on_their_way.popleft()
         run.result()
-        brought = total + packets.unpack(name, place, stores)
-        get_run_logger().info(f"{brought:,} pictures embedded elsewhere.")
-        return brought
-
-    for name in names:
-        on_their_way.append((name, embed_packet.submit(address, sent, name, workers)))
-        if len(on_their_way) == _AT_ONCE:
-            total = bring_back()
-    while on_their_way:
-        total = bring_back()
+        total += packets.unpack(name, place, stores)
+        get_run_logger().info(f"{total:,} pictures embedded elsewhere.")
+        on_their_way.extend(itertools.islice(begun, 1))
     return total
