@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from siamese.claims import Claim
+from siamese.config import PolicySettings
 from siamese.copies import copies_of
-from siamese.decision import NOT_USABLE, Comparison, Gaps, decide, gaps_between
+from siamese.decision import NOT_USABLE, Comparison, Standing, decide, standings
 from siamese.imaging import USABLE
 from siamese.pictures import Picture
 from siamese.tiers import Tiers
@@ -64,10 +65,12 @@ def decided(
     """
     known, vectors = _by_id(facts)
     shown = [_shown(claim, ids, known) for claim in claims]
-    gaps = gaps_between(vectors, [pictures.rows for pictures in shown])
+    chosen = [tiers.choose(claim.further) for claim in claims]
+    verifiers = [verifier for verifier, _ in chosen]
+    stand = standings(vectors, [pictures.rows for pictures in shown], verifiers, stretch)
     return [
-        _row(claim, pictures, between.stretched(stretch), ids, tiers, root, names)
-        for claim, pictures, between in zip(claims, shown, gaps, strict=True)
+        _row(*of_claim, ids, root, names)
+        for of_claim in zip(claims, shown, stand, chosen, strict=True)
     ]
 
 
@@ -95,17 +98,17 @@ def _shown(claim: Claim, ids: Mapping[Picture, str], known: Mapping[str, _Fact])
 def _row(
     claim: Claim,
     pictures: _Shown,
-    gaps: Gaps,
+    standing: Standing | None,
+    chosen: tuple[Verifier, str],
     ids: Mapping[Picture, str],
-    tiers: Tiers,
     root: Path,
     names: Mapping[tuple[str, str], str],
 ) -> dict[str, object]:
-    verifier, notice = tiers.choose(claim.further)
+    verifier, notice = chosen
     asked, references = pictures
     comparison = Comparison("unusable", claim.problem, claim.detail)
     if asked:
-        comparison = _compared(asked, references, gaps, verifier)
+        comparison = _compared(asked, references, standing, verifier.policy)
     told = (comparison.detail, "" if claim.problem else claim.detail, notice)
     place = comparison.closest_reference
     closest = references[place].image_id if place >= 0 else ""
@@ -132,13 +135,16 @@ def _row(
 
 
 def _compared(
-    asked: _Fact, references: Sequence[_Fact], gaps: Gaps, verifier: Verifier
+    asked: _Fact,
+    references: Sequence[_Fact],
+    standing: Standing | None,
+    policy: PolicySettings,
 ) -> Comparison:
     usable = [place for place, one in enumerate(references) if one.row >= 0]
     hashes = [references[place].perceptual_hash for place in usable]
     return decide(
-        verifier,
-        gaps,
+        policy,
+        standing,
         qualities=(asked.quality, *(one.quality for one in references)),
         details=(asked.detail, *(one.detail for one in references)),
         copies=copies_of(asked.perceptual_hash, hashes) if asked.row >= 0 else [],

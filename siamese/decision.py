@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,56 +40,86 @@ class Comparison:
 
 
 _PLACE = "closest_reference"
-#: Rows for :func:`gaps_between` where the questioned signature is not usable: no gaps.
+#: Rows for :func:`standings` where the questioned signature is not usable: it has no standing.
 NOT_USABLE: tuple[int, list[int]] = (0, [])
 
 _NUMBERS = 2**22  # of vectors that are worked on at a time
 
 
-class Gaps(NamedTuple):
-    """How far apart the vectors of one claim lie.
+class Standing(NamedTuple):
+    """Where a questioned signature stands to its usable references, by their vectors alone.
 
-    to_references : (R,) from the questioned signature to each usable reference. spread : of the
-    references, see :func:`siamese.trials.spread_of`.
+    distance, log10_lr, p_genuine : as in :class:`Comparison`. decision : accept, review or
+    reject, by the policy's two thresholds. disagree : whether the references are hardly one
+    writer's. closest : place of the closest among the usable references.
     """
 
-    to_references: npt.NDArray[np.float64]
-    spread: float
+    distance: float
+    log10_lr: float
+    p_genuine: float
+    decision: str
+    disagree: bool
+    closest: int
 
-    def stretched(self, by: float) -> Gaps:
-        """Both times what :func:`siamese.stretch.stretch` tells."""
-        return Gaps(np.minimum(self.to_references * by, FARTHEST), self.spread * by)
 
-
-def gaps_between(
-    vectors: npt.NDArray[np.float32], claims: Sequence[tuple[int, Sequence[int]]]
-) -> list[Gaps]:
-    """The gaps of each claim; those with as many references are worked out together.
+def standings(
+    vectors: npt.NDArray[np.float32],
+    claims: Sequence[tuple[int, Sequence[int]]],
+    verifiers: Sequence[Verifier],
+    by: float = 1.0,
+) -> list[Standing | None]:
+    """The standing of each claim; those with as many references are worked out together.
 
     Parameters
     ----------
     vectors : (N, E). claims : rows of the questioned signature and of its usable references.
+    verifiers : the one that decides on each claim. by : what all distances are multiplied by,
+    see :mod:`siamese.stretch`.
+
+    Returns
+    -------
+    None where there is no usable reference.
     """
-    found = [Gaps(np.zeros(0), 0.0)] * len(claims)
-    alike: defaultdict[int, list[int]] = defaultdict(list)
-    for place, (_, references) in enumerate(claims):
-        alike[len(references)].append(place)
-    alike.pop(0, None)
-    for count, places in alike.items():
+    found: list[Standing | None] = [None] * len(claims)
+    alike: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, ((_, references), verifier) in enumerate(zip(claims, verifiers, strict=True)):
+        if references:
+            alike[len(references), id(verifier)].append(place)
+    for (count, _), places in alike.items():
         at_once = max(_NUMBERS // (count**2 * vectors.shape[1]), 1)
         for start in range(0, len(places), at_once):
             some = places[start : start + at_once]
             asked = vectors[[claims[place][0] for place in some]]
             known = vectors[[list(claims[place][1]) for place in some]]
-            gaps = np.linalg.norm(known - asked[:, None], axis=2).astype(np.float64)
-            for place, one, spread in zip(some, gaps, spread_of(known).tolist(), strict=True):
-                found[place] = Gaps(one, spread)
+            for place, one in zip(some, _stand(asked, known, verifiers[some[0]], by), strict=True):
+                found[place] = one
     return found
 
 
+def _stand(
+    asked: npt.NDArray[np.float32], known: npt.NDArray[np.float32], verifier: Verifier, by: float
+) -> Iterator[Standing]:
+    """Of questioned vectors (N, E) and those of as many references each, (N, R, E)."""
+    calibration = verifier.calibration(known.shape[1])
+    gaps = np.linalg.norm(known - asked[:, None], axis=2).astype(np.float64)
+    gaps, spread = np.minimum(gaps * by, FARTHEST), spread_of(known) * by
+    # Where only single references were calibrated, the mean keeps to that calibration's side.
+    distance = fuse(gaps, spread if calibration.n_references > 1 else 0.0)
+    log10_lr = calibration.log10_lr(distance)
+    return map(
+        Standing,
+        distance.tolist(),
+        log10_lr.tolist(),
+        p_genuine(log10_lr, verifier.policy.prior).tolist(),
+        calibration.decide(distance).tolist(),
+        map(calibration.disagree, spread.tolist()),
+        gaps.argmin(1).tolist(),
+    )
+
+
 def decide(
-    verifier: Verifier,
-    gaps: Gaps,
+    policy: PolicySettings,
+    standing: Standing | None,
     *,
     qualities: tuple[str, ...],
     details: tuple[str, ...],
@@ -100,37 +130,39 @@ def decide(
 
     Parameters
     ----------
-    gaps : to the usable references only; not looked at where the questioned one is not usable.
+    standing : to the usable references only, by this policy; not looked at where the questioned
+        one is not usable.
     qualities, details : of the questioned signature, then of every reference given.
     copies : (R,) whether the questioned picture repeats that reference.
     usable : (R,) place of each among all references given.
     """
     if qualities[0] not in imaging.USABLE:
         return Comparison("unusable", f"questioned_{qualities[0]}", f"Questioned: {details[0]}")
-    if not usable:
+    if standing is None:
         named = next(iter(qualities[1:]), "missing")
         told = next(iter(details[1:]), "There is none.")
         return Comparison("unusable", f"reference_{named}", f"No usable reference. {told}")
-    distances, spread = gaps
-    closest = usable[int(distances.argmin())]
-    calibration = verifier.calibration(len(usable))
-    # Where only single references were calibrated, the mean keeps to that calibration's side.
-    distance = float(fuse(distances, spread if calibration.n_references > 1 else 0.0))
-    log10_lr = float(calibration.log10_lr(np.array(distance)))
-    probability = float(p_genuine(np.array(log10_lr), verifier.policy.prior))
-    decision = str(calibration.decide(np.array(distance)))
-    reason, told = _reason(decision, verifier.policy)
+    decision = standing.decision
+    reason, told = _reason(decision, policy)
     if any(copies):
         decision, reason = "review", "pasted"
         told = "The questioned picture is a copy of a reference; nobody signs the same way twice."
-    elif decision == "accept" and calibration.disagree(spread):
+    elif decision == "accept" and standing.disagree:
         decision, reason = "review", "references_disagree"
         told = "The references differ more than one writer's do; are they all by one person? Check."
     elif decision == "accept" and (faulty := _first_fault(qualities, usable)) is not None:
         side = "questioned" if faulty == 0 else "reference"
         decision, reason = "review", f"{side}_{qualities[faulty]}"
         told = f"Close enough to accept, but look at the pictures. {details[faulty]}"
-    return Comparison(decision, reason, told, distance, log10_lr, probability, closest)
+    return Comparison(
+        decision,
+        reason,
+        told,
+        standing.distance,
+        standing.log10_lr,
+        standing.p_genuine,
+        usable[standing.closest],
+    )
 
 
 def _first_fault(qualities: tuple[str, ...], usable: list[int]) -> int | None:

@@ -134,10 +134,13 @@ def score_shards(
     def decoded(some: Sequence[Claim], ids: Mapping[Picture, str]) -> pd.DataFrame:
         return prepare_files(files_of(some, ids, batch.enrolment.files), size, ahead, decoders=pool)
 
-    def asked() -> _Shard:
+    def sampled() -> _Shard:
         places = np.linspace(0, len(claims) - 1, min(len(claims), _ASKED)).astype(int).tolist()
         some = [claims[place] for place in places]
-        ids = hash_claims(some, hashed)
+        return _Shard(some, hash_claims(some, hashed))
+
+    def asked(coming: Future[_Shard]) -> _Shard:
+        some, ids, *_ = coming.result()
         shown = {ids[claim.questioned] for claim in some if claim.questioned}
         new = len(shown) - len(ahead.get(list(shown), ["quality"]))
         # Decoders start while the first shard is read, as many as there seems to be work for.
@@ -145,14 +148,18 @@ def score_shards(
         some = [replace(claim, questioned=None) for claim in some]
         return _Shard(some, ids, decoded(some, ids))
 
-    def prepared(start: int) -> _Shard:
+    def read(start: int) -> _Shard:
         some = claims[start : start + step]
         ids = hash_claims(some, hashed)
         name = fingerprint([claim_fingerprint(claim, ids, batch.root) for claim in some])
         entry = batch.ledger / f"{start // step:06d}-{name}.parquet"
-        if (table := CLAIM_DECISIONS.read_whole(entry)) is not None:
-            return _Shard(some, ids, pd.DataFrame(), entry, table)
-        return _Shard(some, ids, decoded(some, ids), entry)
+        return _Shard(some, ids, entry=entry, table=CLAIM_DECISIONS.read_whole(entry))
+
+    def prepared(coming: Future[_Shard]) -> _Shard:
+        shard = coming.result()
+        if shard.table is not None:
+            return shard
+        return shard._replace(facts=decoded(shard.claims, shard.ids))
 
     def embedded(coming: Future[_Shard]) -> _Shard:
         shard = coming.result()
@@ -168,14 +175,22 @@ def score_shards(
     with (
         leave_what_is_there(),
         Decoders(settings.workers) as pool,
+        _Thread() as reads,
         _Thread() as first,
         _Thread() as second,
     ):
-        by = second.submit(told, first.submit(asked)) if verifier.near_hands else None
+        by = (
+            second.submit(told, first.submit(asked, reads.submit(sampled)))
+            if verifier.near_hands
+            else None
+        )
         # While one shard is decided on, the network is at work on the pictures of the next, and
         # those of the ones after it are decoded.
         starts = iter(range(0, len(claims), step))
-        begun = (second.submit(embedded, first.submit(prepared, start)) for start in starts)
+        begun = (
+            second.submit(embedded, first.submit(prepared, reads.submit(read, start)))
+            for start in starts
+        )
         coming = deque(itertools.islice(begun, _AHEAD))
         factor = by.result() if by else 1.0
 
@@ -276,6 +291,6 @@ class _Shard(NamedTuple):
 
     claims: Sequence[Claim]
     ids: Mapping[Picture, str]
-    facts: pd.DataFrame
+    facts: pd.DataFrame = pd.DataFrame()
     entry: Path = Path()
     table: pd.DataFrame | None = None

@@ -21,7 +21,7 @@ from siamese import config, embedding, imaging
 from siamese.calibration import Calibration, policy_thresholds
 from siamese.config import ImagingSettings, NetworkSettings, PolicySettings
 from siamese.copies import copies_of, perceptual_hash
-from siamese.decision import NOT_USABLE, Comparison, decide, gaps_between
+from siamese.decision import NOT_USABLE, Comparison, decide, standings
 from siamese.embedding import embed
 from siamese.errors import RunError
 from siamese.files import code_version, fingerprint, read_json, replace_file, sha256_of, write_json
@@ -144,15 +144,18 @@ class Verifier:
         ]
         return [
             decide(
-                self,
-                gaps,
+                self.policy,
+                standing,
                 qualities=tuple(canvases[data].quality for data in (asked, *references)),
                 details=tuple(canvases[data].detail for data in (asked, *references)),
                 copies=copies_of(hashes[own], [hashes[one] for one in others]) if others else [],
                 usable=[place for place, data in enumerate(references) if data in row],
             )
-            for (references, asked), (own, others), gaps in zip(
-                claims, rows, gaps_between(self.embed(pixels), rows), strict=True
+            for (references, asked), (own, others), standing in zip(
+                claims,
+                rows,
+                standings(self.embed(pixels), rows, [self] * len(rows)),
+                strict=True,
             )
         ]
 

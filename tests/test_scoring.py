@@ -22,7 +22,7 @@ from siamese import decision, packets, scoring
 from siamese.calibration import calibrate
 from siamese.claims import fingerprint_claims, hash_claims
 from siamese.config import ScoringSettings
-from siamese.decision import decide, gaps_between
+from siamese.decision import decide, standings
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.intake import read_claims
@@ -256,10 +256,10 @@ def test_references_that_disagree_and_faulty_ones_are_reviewed(verifier: Verifie
 
     def decided(*references: np.ndarray, quality: str = "ok") -> str:
         vectors = np.stack([one, *references])
-        (gaps,) = gaps_between(vectors, [(0, range(1, len(vectors)))])
+        (standing,) = standings(vectors, [(0, range(1, len(vectors)))], [both])
         return decide(
-            both,
-            gaps,
+            both.policy,
+            standing,
             qualities=("ok", *([quality] * len(references))),
             details=("", *(["Cut off."] * len(references))),
             copies=[False] * len(references),
@@ -370,22 +370,39 @@ def test_shards_do_not_change_decisions(
 @given(
     counts=st.lists(st.integers(0, 6), min_size=1, max_size=20),
     at_once=st.sampled_from([1, 200, 2**22]),
+    by=st.sampled_from([1.0, 1.25]),
     seed=st.integers(0, 99),
 )
-def test_gaps_of_many_claims_are_those_of_each_to_the_last_bit(
-    counts: list[int], at_once: int, seed: int
+def test_many_claims_stand_as_each_alone_to_the_last_bit(
+    verifier: Verifier, counts: list[int], at_once: int, by: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(40, 193)).astype(np.float32)
+    vectors /= 20  # distances of about 1
+    three = dataclasses.replace(verifier.calibrations[0], n_references=3, widest_spread=0.9)
+    verifier = dataclasses.replace(verifier, calibrations=(*verifier.calibrations, three))
+    policy = verifier.policy.model_copy(update={"prior": 0.9})
+    other = dataclasses.replace(verifier, policy=policy)
     claims = [(int(rng.integers(40)), rng.permutation(40)[:n].tolist()) for n in counts]
+    verifiers = [(verifier, other)[int(rng.integers(2))] for _ in counts]
     with mock.patch.object(decision, "_NUMBERS", at_once):
-        found = gaps_between(vectors, claims)
-    for (asked, references), gaps in zip(claims, found, strict=True):
+        found = standings(vectors, claims, verifiers, by)
+    for claim, mine, standing in zip(claims, verifiers, found, strict=True):
+        assert [standing] == standings(vectors, [claim], [mine], by)
+        asked, references = claim
+        if standing is None:
+            assert not references
+            continue
         apart = np.linalg.norm(vectors[references] - vectors[asked], axis=1)
-        assert gaps.to_references.tolist() == apart.tolist()
         pairs = itertools.combinations(vectors[references], 2)
         between = [float(np.linalg.norm(one - other)) for one, other in pairs]
-        assert gaps.spread == pytest.approx(np.mean(between) if between else 0.0)
+        calibration = mine.calibration(len(references))
+        spread = np.mean(between) if between and calibration.n_references > 1 else 0.0
+        assert standing.closest == apart.argmin()
+        distance = np.minimum(apart * by, 2).mean() - spread * by / 2
+        assert standing.distance == pytest.approx(distance, rel=1e-5)
+        assert standing.decision == calibration.decide(np.array(standing.distance))
+        assert standing.log10_lr == calibration.log10_lr(np.array(standing.distance))
 
 
 def test_the_order_of_references_changes_no_bit(verifier: Verifier) -> None:
@@ -398,11 +415,8 @@ def test_the_order_of_references_changes_no_bit(verifier: Verifier) -> None:
     both = dataclasses.replace(verifier, calibrations=(verifier.calibrations[0], three))
 
     def distance(order: np.ndarray) -> float:
-        names = ("ok",) * 6
-        (gaps,) = gaps_between(vectors, [(0, order + 1)])
-        return decide(
-            both, gaps, qualities=names, details=("",) * 6,
-            copies=[False] * 5, usable=list(range(5)),
-        ).distance  # fmt: skip
+        (standing,) = standings(vectors, [(0, (order + 1).tolist())], [both])
+        assert standing
+        return standing.distance
 
     assert len({distance(rng.permutation(5)) for _ in range(50)}) == 1
