@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from siamese.claims import Claim, Claims, writer_in
 from siamese.files import shown
 from siamese.manifests import Manifest, ManifestError, find_manifest, open_manifest
-from siamese.pictures import Folder, Picture, folder_of, is_folder, is_there, need_pdf_reader
+from siamese.pictures import Folder, Picture, folder_of, is_folder, need_pdf_reader
 from siamese.tables import CLAIM_DECISIONS
 
 #: Writers by name, with the ids of their enrolled references.
@@ -72,7 +72,7 @@ def _from_folders(within: Folder) -> Claims:
     def make(start: int, stop: int) -> list[Claim]:
         here = within.again()
         return [
-            _checked(shown(name), *_pictures_of(here, here.root / name), {}, {})
+            _checked(here, shown(name), *_pictures_of(here, here.root / name), {}, {})
             for name in names[start:stop]
         ]
 
@@ -188,6 +188,7 @@ def _claim(name: str, rows: Mapping[str, list[str]], within: Folder, enrolled: E
         own_asked, own_references = _pictures_of(within, within.root / name)
         asked, references = asked or [*own_asked], references or [*own_references]
     return _checked(
+        within,
         name,
         [picture for picture in asked if picture],
         [picture for picture in references if picture],
@@ -213,13 +214,14 @@ def _unnamed(
     found = []
     for folder, questioned, references in left:
         if not used & {*questioned, *references}:
-            made = _checked(shown(folder.name), questioned, references, further, {})
+            made = _checked(within, shown(folder.name), questioned, references, further, {})
             notice = "The manifest does not name this claim; its folder was read."
             found.append(replace(made, detail=" ".join(filter(None, (made.detail, notice)))))
     return found
 
 
 def _checked(
+    within: Folder,
     claim_id: str,
     questioned: list[Picture],
     references: list[Picture],
@@ -233,7 +235,7 @@ def _checked(
         problem = "no_questioned" if not questioned else "several_questioned"
         detail = f"{len(questioned)} questioned signatures were given; a claim has exactly one."
         return Claim(claim_id, None, (), problem, detail, further)
-    absent = [path for path in (questioned[0], *references) if not is_there(path)]
+    absent = [path for path in (questioned[0], *references) if not within.holds(path)]
     if questioned[0] in absent:
         detail = f"The questioned picture {questioned[0].path.name} is not there."
         return Claim(claim_id, None, (), "questioned_missing", detail, further)

@@ -52,8 +52,8 @@ def parse_page(name: str) -> tuple[str, int]:
 class Folder:
     """A folder that no name in it may lead out of, whatever links there are in it.
 
-    Where its folders and pictures really are is looked up once; an object of this class is not
-    to outlive the reading of some rows.
+    Where its folders and pictures really are, and whether they are there, is looked up once; an
+    object of this class is not to outlive the reading of some rows.
 
     Parameters
     ----------
@@ -66,6 +66,8 @@ class Folder:
         self._allowed = [f"{os.path.realpath(folder)}/" for folder in (root, *self.besides)]
         self._real: dict[str, str] = {}
         self._known: dict[str, Picture | None] = {}
+        self._expanded: dict[str, tuple[Picture | None, ...]] = {}
+        self._there: dict[Picture, bool] = {}
 
     def again(self) -> Folder:
         """The same, with everything to be looked up anew."""
@@ -91,20 +93,32 @@ class Folder:
         allowed = any(f"{path}/".startswith(folder) for folder in self._allowed)
         return Picture(Path(path), page) if allowed else None
 
-    def expand(self, name: str) -> list[Picture | None]:
+    def expand(self, name: str) -> tuple[Picture | None, ...]:
         """The picture itself or, of a folder, those in it; None for what leaves the root."""
+        if name not in self._expanded:
+            self._expanded[name] = self._expand(name)
+        return self._expanded[name]
+
+    def _expand(self, name: str) -> tuple[Picture | None, ...]:
         picture = self.picture(name)
         if picture is None or picture.path.suffix.lower() in SCANS or not is_folder(picture.path):
-            return [picture]
+            return (picture,)
         within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
-        return [self.picture(str(path)) for path in within]
+        return tuple(self.picture(str(path)) for path in within)
+
+    def holds(self, picture: Picture) -> bool:
+        """Whether its file is there."""
+        if picture not in self._there:
+            self._there[picture] = is_there(picture)
+        return self._there[picture]
 
     def below(self, folder: Path, starts: Sequence[str] = ("",)) -> list[list[Picture]]:
         """Pictures in a folder and its folders, those whose names start so, for each start.
 
         Links that leave are not among them.
         """
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
+        found = (path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
+        paths = sorted(found, key=lambda path: path.parts)
         # Only of those that are asked for it is looked up where they really are.
         return [
             [
