@@ -90,10 +90,8 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
             one = evaluate(as_decided(n, PairSettings(), source), calibration, policy, SEED)
             found[f"{source} {n}"] = one.to_dict()
         # Which ideas stay is read from these writers, whom no step is trained on.
-        known = evaluate(
-            trials("calibration", 1, PairSettings(), source), calibrations[1], policy, SEED
-        )
-        found[f"{source} calibration"] = known.to_dict()
+        known = trials("calibration", 1, PairSettings(), source)
+        found[f"{source} calibration"] = evaluate(known, calibrations[1], policy, SEED).to_dict()
         mixed = evaluate(as_decided(1, anchor, source), calibrations[1], policy, SEED)
         found[f"{source} mixed"] = mixed.to_dict()
         raw = evaluate(trials("test", 1, anchor, source), calibrations[1], policy, SEED)
@@ -104,14 +102,19 @@ def measure(data: Data, canvases: Canvases, row: Row, embed: Embed) -> dict[str,
             found[f"{source} 5 mean"] = evaluate(
                 mean, calibrate(pooled(5), policy), policy, SEED
             ).to_dict()
-    tested = (images["split"] == "test").to_numpy()
-    for name, (worse, usable) in data.worse.items() if row.rescanned else ():
-        others, taken = vectors.copy(), np.ones(len(images), bool)
-        others[tested], taken[tested] = embed(worse), usable
+    changed = (images["split"] != "train").to_numpy()
+    for name, (worse, taken) in data.worse.items() if row.rescanned else ():
+        others = vectors.copy()
+        others[changed] = embed(worse[changed])
+        scanned = others, taken
         for source in SOURCES:
-            again = as_decided(1, PairSettings(), source, (others, taken))
+            known = trials("calibration", 1, PairSettings(), source, scanned)
+            found[f"{source} calibration, {name}"] = evaluate(
+                known, calibrations[1], policy, SEED
+            ).to_dict()
+            again = as_decided(1, PairSettings(), source, scanned)
             one = evaluate(again, calibrations[1], policy, SEED)
-            mine = (images["source"] == source).to_numpy() & tested
+            mine = (images["source"] == source) & (images["split"] == "test")
             refused = float(1 - taken[mine].mean())
             found[f"{source} 1, {name}"] = {**one.to_dict(), "refused": refused}
     return found

@@ -129,16 +129,20 @@ class Data:
 
     @cached_property
     def worse(self) -> Mapping[str, tuple[Canvases, npt.NDArray[np.bool_]]]:
-        """Test pictures after each of :data:`WORSE`, and which of them imaging takes."""
+        """All pictures, those of calibration and test writers after each of :data:`WORSE`.
+
+        Canvases of all, and which of them imaging takes.
+        """
+        changed = np.flatnonzero(self.images["split"] != "train")
         found = {}
         for name, (change, quality) in WORSE.items():
-            made = []
-            for path in self.images["path"][self.images["split"] == "test"]:
+            canvases, taken = self.ours.copy(), np.ones(len(self.images), bool)
+            for row, path in zip(changed, self.images["path"].iloc[changed], strict=True):
                 out, grey = io.BytesIO(), reading.decode(Path(path).read_bytes(), self.settings)
                 change(Image.fromarray(grey)).save(out, "JPEG", quality=quality)
-                made.append(imaging.prepare(out.getvalue(), self.settings))
-            usable = np.array([canvas.usable for canvas in made])
-            found[name] = np.stack([canvas.pixels for canvas in made]), usable
+                made = imaging.prepare(out.getvalue(), self.settings)
+                canvases[row], taken[row] = made.pixels, made.usable
+            found[name] = canvases, taken
         return found
 
     def read(self, path: str) -> tuple[reading.Grey, reading.Grey]:

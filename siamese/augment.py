@@ -1,8 +1,8 @@
 """Augmentation of a batch of canvases, on the device, with no loop over images.
 
-For training, :func:`invent_writers` makes other hands of those in the batch, and :func:`augment`
-varies each signature as one hand, pen and scanner do. What is found of strokes before it must
-hold of :func:`bend` (one hand) and of :data:`RESCANS` (other pens and scanners) too.
+In training :func:`augment` varies each signature as one hand, pen and scanner do. What is found of
+strokes before it must hold of :func:`bend` (one hand) and of :data:`RESCANS` (other pens and
+scanners) too.
 """
 
 from __future__ import annotations
@@ -14,53 +14,6 @@ from functools import partial, reduce
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-def invent_writers(
-    canvases: Tensor, writers: Tensor, generator: torch.Generator, share: float
-) -> Tensor:
-    """Make new writers of some: all images of one are warped alike, and strongly.
-
-    Mirrored, turned, stretched, slanted and bent, a signature is another's, while the genuine
-    ones and the forgeries of it still differ as they did: a set of few writers trains on many.
-
-    Parameters
-    ----------
-    canvases : (B, 1, H, W) in [0, 1], ink bright on 0.
-    writers : (B,) integer, whose each is.
-    generator : of the canvases' device; the same seed gives the same result.
-    share : of the writers that are warped, in [0, 1].
-
-    Returns
-    -------
-    Same shape and range.
-    """
-    names, place = torch.unique(writers, return_inverse=True)
-    n, height, width = len(names), canvases.shape[2], canvases.shape[3]
-
-    def uniform(low: float, high: float) -> Tensor:
-        return _uniform(n, low, high, canvases, generator)
-
-    size, stretch = uniform(0.85, 1.1), torch.exp(uniform(-0.35, 0.35)).sqrt()
-    grid = F.affine_grid(
-        _affine_matrix(
-            angle=uniform(-20, 20) * (math.pi / 180),
-            shear=uniform(-0.4, 0.4),
-            # A negative scale mirrors.
-            scale_x=stretch / size * torch.where(uniform(0, 1) < 0.5, -1.0, 1.0),
-            scale_y=1 / (size * stretch) * torch.where(uniform(0, 1) < 0.5, -1.0, 1.0),
-            aspect=height / width,
-        ),
-        [n, 1, height, width],
-        align_corners=False,
-    )
-    knots = torch.rand(n, 2, 3, 5, generator=generator, device=canvases.device) * 2 - 1
-    bent = grid + _smooth(0.1 * knots, height, width)
-    still = torch.eye(2, 3, device=canvases.device).expand(n, 2, 3)
-    unmoved = F.affine_grid(still, [n, 1, height, width], align_corners=False)
-    chosen = (uniform(0, 1) < share)[:, None, None, None]
-    grid = torch.where(chosen, bent, unmoved)
-    return F.grid_sample(canvases, grid[place], align_corners=False)
 
 
 def augment(canvases: Tensor, generator: torch.Generator) -> Tensor:

@@ -134,9 +134,6 @@ class TrainingSettings(Section):
     random_weight: float = Field(1.0, ge=0, description="weight of the random term")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay")
-    invented_writers: float = Field(
-        0.8, ge=0, le=1, description="share of a batch's writers that are warped into new ones"
-    )
     augment: bool = Field(True, description="affine, stroke-thickness and ink augmentation")
     evaluate_every: int = Field(100, ge=1, description="steps between evaluations (an epoch)")
     patience: int = Field(0, ge=0, description="evaluations without a better EER; 0: never stop")

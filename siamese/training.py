@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from siamese.augment import augment, invent_writers
+from siamese.augment import augment
 from siamese.config import NetworkSettings, TrainingSettings
 from siamese.embedding import in_batches
 from siamese.files import read_sealed, write_sealed
@@ -120,7 +120,7 @@ def train(
     writers = torch.from_numpy(writer_ids).to(device)
     genuine = torch.from_numpy(training_set.genuine.copy()).to(device)
 
-    totals, images, started = torch.zeros(4), 0, time.perf_counter()
+    totals, images, started = torch.zeros(4, device=device), 0, time.perf_counter()
     for step in range(run.step, settings.steps):
         if _patience_is_over(history, settings.patience):
             break
@@ -139,10 +139,10 @@ def train(
         done = step + 1
         if done % settings.evaluate_every and done != settings.steps:
             continue
-        seconds = time.perf_counter() - started
         steps = done % settings.evaluate_every or settings.evaluate_every
+        terms = (totals / steps).tolist()  # waits for the device
+        seconds = time.perf_counter() - started
         average_buffers(run.averaged)
-        terms = (totals / steps).tolist()
         shapes = in_batches(lambda x: run.averaged.shape(seen(x)), held_out.canvases, device)
         vectors = run.averaged.joined(torch.from_numpy(shapes), torch.from_numpy(beside))
         errors = equal_errors(vectors, held_out.writers, held_out.genuine)
@@ -163,7 +163,7 @@ def train(
         if rank == 0:
             run.save(checkpoint, done, history, best)
         on_epoch(epoch)
-        totals, images, started = torch.zeros(4), 0, time.perf_counter()
+        totals, images, started = torch.zeros(4, device=device), 0, time.perf_counter()
 
     selected = build_network(network, seed)
     selected.load_state_dict(best)
@@ -215,13 +215,11 @@ class _Run:
         return peak * 0.5 * (1 + math.cos(math.pi * (share - 0.1) / 0.9))
 
     def learn(self, canvases: Tensor, writers: Tensor, genuine: Tensor, step: int) -> Tensor:
-        """One optimiser step; returns the loss and its three terms on the CPU."""
+        """One optimiser step; returns the loss and its three terms, for which it does not wait."""
         inputs = to_input(canvases)
         rank, count = rank_and_count()
         place = self.seed * 1_000_003 + step * count + rank
         generator = torch.Generator(self.device).manual_seed(place)
-        if share := self.settings.invented_writers:
-            inputs = invent_writers(inputs, writers, generator, share)
         if self.settings.augment:
             inputs = augment(inputs, generator)
         with autocast(self.device):
@@ -242,7 +240,7 @@ class _Run:
         average_gradients(self.network)
         self.optimiser.step()
         self.average.update_parameters(self.network)
-        return torch.stack([terms.total.detach(), terms.genuine, terms.skilled, terms.random]).cpu()
+        return torch.stack([terms.total.detach(), terms.genuine, terms.skilled, terms.random])
 
     def save(
         self, path: Path | None, step: int, history: list[Epoch], best: dict[str, Tensor]

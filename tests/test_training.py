@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from siamese import handwriting, imaging
-from siamese.augment import augment, invent_writers
+from siamese.augment import augment
 from siamese.config import ImagingSettings, NetworkSettings, TrainingSettings
 from siamese.distributed import train_together
 from siamese.embedding import embed
@@ -205,30 +205,6 @@ def test_device_is_chosen_or_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(RuntimeError, match=r"training\.device is cuda"):
             choose_device("cuda")
-
-
-def test_invented_writers_are_warped_alike_within_and_unlike_between() -> None:
-    one = torch.zeros(1, 1, 96, 192)
-    one[..., 40:50, 60:140] = 1.0
-    one[..., 20:60, 60:66] = 1.0
-    canvases = one.repeat(6, 1, 1, 1)
-    writers = torch.tensor([7, 7, 3, 3, 9, 9])
-
-    def invented(seed: int, share: float = 1.0) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return invent_writers(canvases, writers, generator, share)
-
-    made = invented(1)
-    assert made.shape == canvases.shape
-    assert float(made.min()) >= 0
-    assert float(made.max()) <= 1 + 1e-6
-    for first, second in ((0, 1), (2, 3), (4, 5)):
-        assert torch.equal(made[first], made[second])
-    for first, second in ((0, 2), (2, 4), (0, 4)):
-        assert (made[first] - made[second]).abs().mean() > 0.01
-    assert torch.equal(made, invented(1))
-    assert not torch.equal(made, invented(2))
-    assert torch.allclose(invented(1, share=0.0), canvases, atol=1e-5)
 
 
 def test_two_processes_train_one_network(
