@@ -172,7 +172,7 @@ def prune(
 ) -> None:
     """Remove old challengers, and files that can be made again and were not used for long.
 
-    By retention.challengers and retention.unused_days. Champions, past ones too, stay.
+    By retention.challengers and retention.unused_days. Champions of the last thirty changes stay.
     """
     settings = read_settings(config, set_, data_dir)
     prepare_environment(settings)

@@ -21,7 +21,7 @@ from tasks import tracking
 def prune(settings: Settings, dry_run: bool) -> list[str]:
     """Apply the retention policy; one line for each thing that is, or would be, removed.
 
-    A version that is or was champion stays, so that it can be rolled back to.
+    A version that is champion, or was in the last thirty changes, stays: it can be rolled back to.
     """
     client = tracking.connect(settings)
     lines = []
