@@ -177,11 +177,13 @@ def prune(
     settings = read_settings(config, set_, data_dir)
     prepare_environment(settings)
     from flows.prune_old import prune_old
+    from tasks.prune import KEPT
 
     lines = run_flow(prune_old, settings, dry_run)
     for line in lines:
         out.print(line)
-    out.print(f"\n{len(lines):,} {'would be removed' if dry_run else 'removed'}.")
+    gone = sum(not line.endswith(KEPT) for line in lines)
+    out.print(f"\n{gone:,} {'would be removed' if dry_run else 'removed'}.")
 
 
 @app.command()

@@ -102,9 +102,10 @@ def _stand(
     """Of questioned vectors (N, E) and those of as many references each, (N, R, E)."""
     calibration = verifier.calibration(known.shape[1])
     gaps = np.linalg.norm(known - asked[:, None], axis=2).astype(np.float64)
-    gaps, spread = np.minimum(gaps * by, FARTHEST), spread_of(known) * by
+    spread = spread_of(known)
     # Where only single references were calibrated, the mean keeps to that calibration's side.
-    distance = fuse(gaps, spread if calibration.n_references > 1 else 0.0)
+    fused = fuse(gaps, spread if calibration.n_references > 1 else 0.0)
+    distance = np.clip(fused * by, 0.0, FARTHEST)
     log10_lr = calibration.log10_lr(distance)
     return map(
         Standing,
@@ -112,7 +113,7 @@ def _stand(
         log10_lr.tolist(),
         p_genuine(log10_lr, verifier.policy.prior).tolist(),
         calibration.decide(distance).tolist(),
-        map(calibration.disagree, spread.tolist()),
+        map(calibration.disagree, (spread * by).tolist()),
         gaps.argmin(1).tolist(),
     )
 

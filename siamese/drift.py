@@ -100,7 +100,8 @@ def of_batch(decisions: pd.DataFrame, verifier: Verifier, store: Path, seed: int
     if calibrated == 1 < usual:  # these were decided by a mean that nothing was calibrated for
         distances = distances[:0]
     asked = scored.drop_duplicates("questioned_id").set_index("questioned_id")
-    named = asked["writer_id"] if "writer_id" in asked else pd.Series("", asked.index)
+    # Of batches together, some may have named no writers.
+    named = asked["writer_id"].fillna("") if "writer_id" in asked else pd.Series("", asked.index)
     size = verifier.imaging_settings
     writers = {image_id: writer or image_id for image_id, writer in named.items()}
     pictures = stored_facts(canvas_store(store, size), size, writers)

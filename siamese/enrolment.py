@@ -102,23 +102,29 @@ def _store(folder: Path) -> ContentStore:
     return ContentStore(folder, _SCHEMA, record=True)
 
 
-def forget_enrolled(folder: Path, writer: str) -> set[str]:
+def enrolled_alone(folder: Path, writer: str) -> pd.DataFrame:
+    """A writer's references that nobody else has: ``image_id`` and ``file``."""
+    table = read_enrolment(folder).table
+    theirs = table["writer_id"] == writer
+    alone = theirs & ~table["image_id"].isin(table.loc[~theirs, "image_id"])
+    return table.loc[alone, ["image_id", "file"]]
+
+
+def forget_enrolled(folder: Path, writer: str) -> int:
     """Remove a writer's references and, where nobody else has them, their pictures.
+
+    Pictures go first: cut off and done again, it goes on.
 
     Returns
     -------
-    The ids of the pictures that are gone.
+    How many references nobody else has.
     """
-    enrolment = read_enrolment(folder)
-    theirs = enrolment.table["writer_id"] == writer
-    mine, others = enrolment.table[theirs], enrolment.table[~theirs]
-    alone = mine[~mine["image_id"].isin(others["image_id"])]
+    alone = enrolled_alone(folder, writer)
     for file in alone["file"]:
-        (enrolment.folder / file).unlink(missing_ok=True)
-    if len(mine):
-        # By their own names: what others have of the same pictures stays.
-        _store(folder).remove(lambda rows: pc.equal(rows["writer_id"], writer))
-    return set(alone["image_id"])
+        (folder / "pictures" / file).unlink(missing_ok=True)
+    # By their own names: what others have of the same pictures stays.
+    _store(folder).remove(lambda rows: pc.equal(rows["writer_id"], writer))
+    return len(alone)
 
 
 def read_references(root: Path) -> list[Reference]:

@@ -127,6 +127,8 @@ def _write(rows: pd.DataFrame, folder: Path) -> None:
     ------
     ManifestError : what is there already was changed into something that is none.
     """
+    if rows.empty:
+        return
     path = folder / "claims.csv"
     if path.is_file():
         before = read_manifest(path)
@@ -138,10 +140,18 @@ def _write(rows: pd.DataFrame, folder: Path) -> None:
             )
         before["writer_id"] = before["writer_id"].map(unguarded)
         rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
-    rows = rows.sort_values("claim_id", kind="stable")
+    _write_both(rows.sort_values("claim_id", kind="stable"), folder)
+
+
+def _write_both(rows: pd.DataFrame, folder: Path) -> None:
+    """The claims and, where there are any, the signatures to train on."""
     signatures = _signatures(rows)
-    write_text(path, people_csv(rows[_COLUMNS]))
-    write_text(folder / "signatures.csv", people_csv(signatures))
+    # Those first: where this is cut off, what is in the claims alone is done again.
+    if signatures.empty:
+        (folder / "signatures.csv").unlink(missing_ok=True)
+    else:
+        write_text(folder / "signatures.csv", people_csv(signatures))
+    write_text(folder / "claims.csv", people_csv(rows[_COLUMNS]))
 
 
 def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -164,30 +174,41 @@ def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["path", "writer", "kind"]).drop_duplicates("path")
 
 
-def forget_feedback(folder: Path, writer: str) -> set[str]:
-    """Remove a writer's labelled claims and, where no other claim has them, their pictures.
-
-    Returns
-    -------
-    The ids of the pictures that are gone.
-    """
-    path = folder / "claims.csv"
-    if not path.is_file():
-        return set()
-    table = read_manifest(path, required=_COLUMNS)
-    table["writer_id"] = table["writer_id"].map(unguarded)
+def feedback_alone(folder: Path, writer: str) -> set[str]:
+    """Names of a writer's pictures that no other claim has; a name begins with the image id."""
+    table = _kept_in(folder)
     theirs = table["writer_id"] == writer
     mine, others = (
         {name for name in table.loc[rows, ["questioned", "reference"]].to_numpy().ravel() if name}
         for rows in (theirs, ~theirs)
     )
-    rest = table[~theirs]
-    write_text(path, people_csv(rest[_COLUMNS]))
-    write_text(folder / "signatures.csv", people_csv(_signatures(rest)))
-    gone = mine - others
-    for name in gone:
+    return mine - others
+
+
+def forget_feedback(folder: Path, writer: str) -> int:
+    """Remove a writer's labelled claims and, where no other claim has them, their pictures.
+
+    Pictures go first: cut off and done again, it goes on.
+
+    Returns
+    -------
+    The number of such pictures.
+    """
+    alone = feedback_alone(folder, writer)
+    for name in alone:
         (folder / name).unlink(missing_ok=True)
-    return {Path(name).stem for name in gone}
+    table = _kept_in(folder)
+    if (table["writer_id"] == writer).any():
+        _write_both(table[table["writer_id"] != writer], folder)
+    return len(alone)
+
+
+def _kept_in(folder: Path) -> pd.DataFrame:
+    path = folder / "claims.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=_COLUMNS, dtype=str)
+    table = read_manifest(path, required=_COLUMNS)
+    return table.assign(writer_id=table["writer_id"].map(unguarded))
 
 
 def writers_of(claims: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:

@@ -8,18 +8,21 @@ and the training sets that were read from elsewhere, is not ours to remove, and 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from siamese.enrolment import enrolment_folder, forget_enrolled
+from siamese.enrolment import enrolled_alone, enrolment_folder, forget_enrolled
 from siamese.errors import InputError
-from siamese.feedback import forget_feedback
+from siamese.feedback import feedback_alone, forget_feedback
 from siamese.store import ContentStore
 from siamese.tables import CLAIM_DECISIONS, IMAGES
 
-_OF_CLAIMS = ("score", "explain", "drift", "report")
+# The decisions last: they tell whose claims they are.
+_OF_CLAIMS = ("explain", "drift", "report", "score")
 
 
 def forget(data_dir: Path, writer: str) -> list[str]:
@@ -37,16 +40,23 @@ def forget(data_dir: Path, writer: str) -> list[str]:
     """
     if not writer.strip():
         raise InputError("Name the writer that is to be forgotten.")
-    told: list[str] = []
-    ids = forget_enrolled(enrolment_folder(data_dir), writer)
-    told += _counted(len(ids), "enrolled reference(s) removed.")
-    asked = forget_feedback(data_dir / "feedback", writer)
-    told += _counted(len(asked), "picture(s) of feedback removed.")
-    ids |= asked | _forget_claims(data_dir, writer, told) | _forget_dataset(data_dir, writer, told)
+    enrolled, feedback = enrolment_folder(data_dir), data_dir / "feedback"
+    batches, of_claims = _claims_of(data_dir, writer)
+    datasets = _datasets_of(data_dir, writer)
+    ids = of_claims.union(*(set(mine["image_id"]) for mine in datasets.values()))
+    ids |= set(enrolled_alone(enrolled, writer)["image_id"])
+    ids |= {Path(name).stem for name in feedback_alone(feedback, writer)}
+    # What is known of pictures goes before what tells whose they are.
     rows, gone = 0, pa.array(sorted(ids), pa.string())
     for folder in sorted((data_dir / "store").glob("*/*")):
         rows += ContentStore(folder, _ANY).remove(lambda part: pc.is_in(part["image_id"], gone))
-    return told + _counted(rows, "canvas(es) and vector(s) removed.")
+    return [
+        *_counted(rows, "canvas(es) and vector(s) removed."),
+        *_counted(forget_enrolled(enrolled, writer), "enrolled reference(s) removed."),
+        *_counted(forget_feedback(feedback, writer), "picture(s) of feedback removed."),
+        *_forget_datasets(data_dir, datasets),
+        *_forget_batches(data_dir, batches),
+    ]
 
 
 #: Of a store whose rows are only to be removed.
@@ -57,53 +67,68 @@ def _counted(count: int, what: str) -> list[str]:
     return [f"{count:,} {what}"] if count else []
 
 
-def _forget_claims(data_dir: Path, writer: str, told: list[str]) -> set[str]:
-    """Outputs that show the writer's claims: whole, as reports show them all."""
+def _claims_of(data_dir: Path, writer: str) -> tuple[int, set[str]]:
+    """How many batches have claims about the writer, and pictures that these name."""
     ids: set[str] = set()
-    folders: set[Path] = set()
+    batches = 0
     for path in sorted((data_dir / "stages" / "score").glob("*/decisions.parquet")):
         table = CLAIM_DECISIONS.read_whole(path)
         if table is None or "writer_id" not in table:
             continue
         mine = table[table["writer_id"] == writer]
-        if len(mine):
-            ids |= set(mine["questioned_id"]) | set(mine["closest_reference_id"])
-            folders.add(path.parent)
-    if folders:
-        # Which report is of which decisions is in neither; all of them are made again when asked.
-        for stage in _OF_CLAIMS:
-            shutil.rmtree(data_dir / "stages" / stage, ignore_errors=True)
-        told.append(
-            f"{len(folders):,} batch(es) of claims were about this writer: all decisions and "
-            "reports kept here are removed, and made again when the claims are scored. The claims "
-            "themselves are in your folders."
-        )
-    return ids - {""}
+        ids |= set(mine["questioned_id"]) | set(mine["closest_reference_id"])
+        batches += bool(len(mine))
+    return batches, ids - {""}
 
 
-def _forget_dataset(data_dir: Path, writer: str, told: list[str]) -> set[str]:
-    """The writer's pictures in training sets."""
-    ids: set[str] = set()
-    inside = outside = 0
+def _forget_batches(data_dir: Path, batches: int) -> list[str]:
+    """Remove all outputs that show claims: whole, as reports show all claims of a batch."""
+    if not batches:
+        return []
+    # Which report is of which decisions is in neither; all of them are made again when asked.
+    for stage in _OF_CLAIMS:
+        _remove(data_dir / "stages" / stage)
+    return [
+        f"{batches:,} batch(es) of claims were about this writer: all decisions and "
+        "reports kept here are removed, and made again when the claims are scored. The claims "
+        "themselves are in your folders."
+    ]
+
+
+def _datasets_of(data_dir: Path, writer: str) -> dict[Path, pd.DataFrame]:
+    """The writer's rows in each table of training pictures that has some."""
+    found = {}
     for path in sorted((data_dir / "stages").glob("*/*/images.parquet")):
         table = IMAGES.read_whole(path)
         if table is None:
             continue
         mine = table[(table["writer"] == writer) | table["writer"].str.endswith(f":{writer}")]
-        ids |= set(mine["image_id"])
-        for name in mine["path"]:
-            file = Path(name)
-            if not file.is_file():
-                continue
-            if file.resolve().is_relative_to(data_dir.resolve()):
-                file.unlink()
-                inside += 1
-            else:
-                outside += 1
         if len(mine):
-            shutil.rmtree(path.parent)
-    if ids:  # their figures show pairs of test writers
-        shutil.rmtree(data_dir / "stages" / "evaluate", ignore_errors=True)
-    told += _counted(inside, "picture(s) of training sets removed.")
-    told += _counted(outside, "picture(s) are in folders of yours: remove them there.")
-    return ids
+            found[path] = mine
+    return found
+
+
+def _forget_datasets(data_dir: Path, datasets: Mapping[Path, pd.DataFrame]) -> list[str]:
+    """Remove the writer's pictures in training sets, and then what names them."""
+    inside = outside = 0
+    for file in {Path(name) for mine in datasets.values() for name in mine["path"]}:
+        if not file.is_file():
+            continue
+        if file.resolve().is_relative_to(data_dir.resolve()):
+            file.unlink()
+            inside += 1
+        else:
+            outside += 1
+    if datasets:  # its figures show pairs of test writers
+        _remove(data_dir / "stages" / "evaluate")
+    for path in datasets:
+        _remove(path.parent)
+    return [
+        *_counted(inside, "picture(s) of training sets removed."),
+        *_counted(outside, "picture(s) are in folders of yours: remove them there."),
+    ]
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)

@@ -1,9 +1,10 @@
 """Pictures that are embedded on other machines, which share no disk with this one.
 
 Pictures travel as packets, Parquet files in a place that all can reach (a folder, or an address
-such as ``s3://bucket/folder``). A packet is named by what is in it and its result by the packet:
-whoever makes it again, after a machine was lost, makes the same. What comes back goes into the
-stores, so that scoring finds all of it there and decides as it always does.
+such as ``s3://bucket/folder``). A packet is named by what is in it, by the verifier that it is for
+and by who sent it, and its result by the packet: whoever makes it again, after a machine was lost,
+makes the same, and who scores elsewhere or with another model has packets of his own. What comes
+back goes into the stores, so that scoring finds all of it there and decides as it always does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from siamese.scoring import Stores, files_of, with_vectors
 from siamese.store import CANVAS_SCHEMA
 from siamese.verifier import Verifier
 
+_BYTES = 128 * 2**20  # of pictures in a packet, or a single one that is larger
 _REMEMBERED = 100_000  # pictures that were sent; more than are on their way
 _OUT, _BACK, _MODELS = "pictures", "vectors", "models"
 _PICTURES = pa.schema([("image_id", pa.string()), ("page", pa.int32()), ("data", pa.binary())])
@@ -66,10 +68,15 @@ def pack(
     stores: Stores,
     place: Place,
     step: int,
+    sender: str = "",
 ) -> Iterator[str]:
-    """Write packets of the pictures that the stores lack, ``step`` claims at a time.
+    """Write packets of the pictures that the stores lack, of ``step`` claims at most.
 
     A picture that cannot be read is in none: scoring says what is wrong with it.
+
+    Parameters
+    ----------
+    sender : names the stores, among those of all who use the place.
 
     Yields
     ------
@@ -82,20 +89,34 @@ def pack(
         some = claims[start : start + step]
         files = files_of(some, hash_claims(some, hashed), enrolled)
         todo = [file for file in _missing(files, stores) if file[0] not in sent]
-        rows = []
-        for image_id, path, *page in todo:
-            try:
-                if path.stat().st_size <= limit:
-                    rows.append((image_id, page[0] if page else 1, path.read_bytes()))
-            except OSError:
-                continue
-        if len(sent) > _REMEMBERED:
-            sent.clear()
-        sent.update(row[0] for row in rows)
-        if rows:
-            name = f"{fingerprint([(row[0], row[1]) for row in rows])}.parquet"
+        for rows in _contents(todo, limit):
+            if len(sent) > _REMEMBERED:
+                sent.clear()
+            sent.update(row[0] for row in rows)
+            within = [row[:2] for row in rows]
+            name = f"{fingerprint(sender, verifier.embedding_fingerprint, within)}.parquet"
             _write(pd.DataFrame(rows, columns=_PICTURES.names), _PICTURES, place / _OUT, name)
             yield name
+
+
+def _contents(files: Sequence[File], limit: int) -> Iterator[list[tuple[str, int, bytes]]]:
+    """Rows of packets: what can be read of the files, so many bytes at a time."""
+    rows: list[tuple[str, int, bytes]] = []
+    held = 0
+    for image_id, path, *page in files:
+        try:
+            data = path.read_bytes() if path.stat().st_size <= limit else None
+        except OSError:
+            continue
+        if data is None:
+            continue
+        if rows and held + len(data) > _BYTES:
+            yield rows
+            rows, held = [], 0
+        rows.append((image_id, page[0] if page else 1, data))
+        held += len(data)
+    if rows:
+        yield rows
 
 
 def embed_packet(name: str, place: Place, verifier: Verifier, workers: int = 0) -> None:

@@ -85,7 +85,7 @@ def labelled_trials(
 
     Parameters
     ----------
-    known : quality and embedding by image id, as :func:`siamese.scoring.facts_of` gives them.
+    known : quality and embedding by image id, as :func:`siamese.scoring.with_vectors` gives them.
     counts : numbers of references, ascending, the first of them 1.
 
     Returns

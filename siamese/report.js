@@ -56,9 +56,9 @@
     $("export").disabled = given === 0;
   };
 
-  // A cell that a spreadsheet would run as a formula is kept as text by a leading quote.
+  // A cell that a spreadsheet would run as a formula is kept as text by a quote before it; some part cells at semicolons.
   const cell = (value) => {
-    const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+    const safe = value.replace(/(^|;)(?=[=+\-@\t\r])/g, "$1'");
     return `"${safe.replaceAll('"', '""')}"`;
   };
   const exported = () => {

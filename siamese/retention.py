@@ -18,10 +18,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+_REMOVED = ".removed"  # ends the name of what is going
 _FOLDERS = {
     "stages/*/*": "output of a stage",
     "stages/*/.*.partial": "work that was never finished",
     "stages/*/.*.damaged": "output that was not as it was written",
+    f"**/.*{_REMOVED}": "what was being removed",
     "models/*": "copy of a registered model",
     "models/.*.partial": "copy that was never finished",
     "store/canvases/*": "canvases of one way of imaging",
@@ -84,16 +86,19 @@ def remove(leftover: Leftover) -> bool:
     if path.is_file():
         path.unlink(missing_ok=True)
         return True
-    name = path.name.removeprefix(".").removesuffix(".partial").removesuffix(".damaged")
+    name = path.name.removeprefix(".")
+    for suffix in (".partial", ".damaged", _REMOVED):
+        name = name.removesuffix(suffix)
     lock = path.with_name(f".{name}.lock")
     try:
         with FileLock(lock, timeout=0):
             if datetime.fromtimestamp(path.stat().st_mtime, UTC) > leftover.last_used:
                 return False
             # Renamed first: whoever looks finds all of it, or nothing.
-            gone = path.with_name(f".{name}.removed")
-            shutil.rmtree(gone, ignore_errors=True)
-            path.rename(gone)
+            gone = path.with_name(f".{name}{_REMOVED}")
+            if path != gone:
+                shutil.rmtree(gone, ignore_errors=True)
+                path.rename(gone)
             shutil.rmtree(gone)
     except (Timeout, FileNotFoundError):
         return False

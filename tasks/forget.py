@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
@@ -15,6 +17,7 @@ from siamese.errors import RunError
 from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.champion import version_files
+from tasks.feedback import feedback_folder
 from tasks.stage import tell
 
 #: Among a run's artifacts, what shows signatures of test writers.
@@ -24,7 +27,9 @@ HARDEST = "figures/hardest_pairs.png"
 @task(name="forget", **tracking.ASKING)
 def forget(settings: Settings, writer: str) -> list[str]:
     """Remove what is kept of a writer; one sentence for each kind of thing."""
-    told = forgetting.forget(settings.data_dir.resolve(), writer)
+    kept = feedback_folder(settings)
+    with FileLock(kept / ".lock") if kept.is_dir() else nullcontext():  # verdicts may come in
+        told = forgetting.forget(settings.data_dir.resolve(), writer)
     told += _models(settings, writer)
     told = told or ["Nothing is kept of this writer, and no model was trained on them."]
     # Not whose: what is told here stays.

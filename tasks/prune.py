@@ -16,6 +16,8 @@ from siamese import retention
 from siamese.config import Settings
 from tasks import tracking
 
+KEPT = "Kept: it is in use."  # ends the line of what is not removed
+
 
 @task(name="prune", **tracking.ASKING)
 def prune(settings: Settings, dry_run: bool) -> list[str]:
@@ -32,7 +34,7 @@ def prune(settings: Settings, dry_run: bool) -> list[str]:
             _delete(client, version)
     since = datetime.now(UTC) - timedelta(days=settings.retention.unused_days)
     for one in retention.leftovers(settings.data_dir.resolve(), since):
-        kept = "" if dry_run or retention.remove(one) else " Kept: it is in use."
+        kept = "" if dry_run or retention.remove(one) else f" {KEPT}"
         lines.append(
             f"{one.path} ({one.size / 1e6:,.1f} MB): {one.what}, of {one.last_used:%Y-%m-%d}.{kept}"
         )

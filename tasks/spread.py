@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import platform
 from collections import deque
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from prefect import get_run_logger, task
 
 from siamese import packets
 from siamese.config import Settings
+from siamese.files import fingerprint
 from siamese.places import Place
 from siamese.scoring import Stores
 from siamese.verifier import Verifier
@@ -40,12 +42,15 @@ def spread(settings: Settings, model: Output, claims_dir: Path) -> int:
     """
     data_dir = settings.data_dir.resolve()
     address = settings.scoring.exchange or str(data_dir / "exchange")
+    if "://" not in address:  # a worker may run in another folder than this
+        address = str(Path(address).resolve())
+    sender = fingerprint(platform.node(), data_dir)
     place, verifier = Place.of(address), Verifier.load(model.path)
     stores, enrolment = Stores.of(verifier, data_dir / "store"), enrolment_of(settings)
     found = claims_of(settings, claims_dir, enrolment)
     sent = packets.send_verifier(model.path, place)
     step = min(settings.scoring.shard, _MOST)
-    names = packets.pack(found, enrolment, verifier, stores, place, step)
+    names = packets.pack(found, enrolment, verifier, stores, place, step, sender)
     total, workers = 0, settings.scoring.workers
     begun = ((name, embed_packet.submit(address, sent, name, workers)) for name in names)
     on_their_way = deque(itertools.islice(begun, _AT_ONCE))

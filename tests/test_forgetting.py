@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from example_verifier import small_verifier
 
+from siamese import forgetting
 from siamese.claims import hash_claims
 from siamese.config import ScoringSettings
 from siamese.enrolment import enrol, enrolment_folder, read_enrolment, read_references
@@ -96,3 +98,45 @@ def test_nobody_is_not_everybody(data: Path) -> None:
         forget(data, " ")
     assert forget(data, "carol") == []
     assert sorted(everything(data)) == before
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_what_was_cut_off_goes_on(data: Path, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = read_enrolment(enrolment_folder(data)).table.set_index("writer_id")["image_id"]["ann"]
+    before = {p.name for p in (data / "feedback" / "pictures").iterdir()}
+    steps = ("_counted", "forget_enrolled", "forget_feedback", "_forget_datasets")
+    calls = 0
+
+    def or_end(what: Callable[..., object]) -> Callable[..., object]:
+        def done(*arguments: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls > cut:
+                raise KeyboardInterrupt
+            return what(*arguments)
+
+        return done
+
+    with monkeypatch.context() as patched:
+        for name in steps:
+            patched.setattr(forgetting, name, or_end(getattr(forgetting, name)))
+        with pytest.raises(KeyboardInterrupt):
+            forget(data, "ann")
+    forget(data, "ann")
+    stores = Stores.of(small_verifier(), data / "store")
+    assert stores.canvases.get(ids.tolist()).empty
+    assert stores.vectors.get(ids.tolist()).empty
+    assert not (data / "stages" / "score").exists()
+    assert read_enrolment(enrolment_folder(data)).table["writer_id"].unique().tolist() == ["bob"]
+    listed = pd.read_csv(data / "feedback" / "signatures.csv")["path"]
+    left = {p.name for p in (data / "feedback" / "pictures").iterdir()}
+    assert left == {Path(name).name for name in listed}
+    assert left < before
+    assert forget(data, "ann") == []
+
+
+def test_with_the_last_writer_feedback_trains_no_more(data: Path) -> None:
+    for writer in ("ann", "bob"):
+        forget(data, writer)
+    assert not (data / "feedback" / "signatures.csv").exists()
+    assert not any((data / "feedback" / "pictures").iterdir())

@@ -399,7 +399,7 @@ def test_many_claims_stand_as_each_alone_to_the_last_bit(
         calibration = mine.calibration(len(references))
         spread = np.mean(between) if between and calibration.n_references > 1 else 0.0
         assert standing.closest == apart.argmin()
-        distance = np.minimum(apart * by, 2).mean() - spread * by / 2
+        distance = np.clip((apart.mean() - spread / 2) * by, 0, 2)
         assert standing.distance == pytest.approx(distance, rel=1e-5)
         assert standing.decision == calibration.decide(np.array(standing.distance))
         assert standing.log10_lr == calibration.log10_lr(np.array(standing.distance))
