@@ -11,6 +11,7 @@ import resource
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Self, TypeVar
 
 import pebble
@@ -108,6 +109,8 @@ class Decoders:
 
     def _begin(self, work: Callable[[T], R], chunk: Sequence[T]) -> Future[list[R]]:
         assert self._pool is not None  # map sees to it
+        if not self._pool.active:  # broken: a process ended that had nothing to do
+            self._have(self._processes)
         future: Future[list[R]] = self._pool.schedule(
             _each, args=[work, chunk], timeout=self.patience
         )
@@ -119,9 +122,14 @@ class Decoders:
         failed: Callable[[T, str], R],
         chunk: Sequence[T],
         future: Future[list[R]],
+        last: bool = False,
     ) -> list[R]:
         try:
             return future.result()
+        except BrokenProcessPool:  # by no picture
+            if last:
+                raise
+            return self._result(work, failed, chunk, self._begin(work, chunk), last=True)
         except TimeoutError:
             reason = f"decoding took over {self.patience:g} s"
         except pebble.ProcessExpired:

@@ -163,8 +163,8 @@ def _from_manifest(manifest: Path, root: Path) -> list[Reference]:
     for writer, text in zip(
         table["writer_id"].str.strip(), table["reference"].str.strip(), strict=True
     ):
-        # An empty cell is no picture; it is not the whole folder.
-        pictures = within.expand(text) if text not in ("", ".") else []
+        # An empty cell is no picture.
+        pictures = within.expand(text) if text else []
         for picture in pictures or [None]:
             found.append(Reference(writer, picture.name(root) if picture else text, picture))
     return found

@@ -33,6 +33,7 @@ Enrolled = Mapping[str, Sequence[str]]
 _TEXT = pa.large_string()
 _OURS = ("claim_id", "questioned", "reference")
 _NO_ID = "(no id, row"
+_MOST_REFERENCES = 200  # of a claim; all are compared with each other
 #: Names of the decisions table, which a manifest's own columns may not take.
 RESERVED = tuple(CLAIM_DECISIONS.schema.names)
 
@@ -235,6 +236,12 @@ def _checked(
         problem = "no_questioned" if not questioned else "several_questioned"
         detail = f"{len(questioned)} questioned signatures were given; a claim has exactly one."
         return Claim(claim_id, None, (), problem, detail, further)
+    if len(references) + len(kept) > _MOST_REFERENCES:
+        detail = (
+            f"It has {len(references) + len(kept):,} references; at most {_MOST_REFERENCES} are "
+            "compared. Name the best of them."
+        )
+        return Claim(claim_id, None, (), "too_many_references", detail, further)
     absent = [path for path in (questioned[0], *references) if not within.holds(path)]
     if questioned[0] in absent:
         detail = f"The questioned picture {questioned[0].path.name} is not there."

@@ -22,6 +22,7 @@ from siamese.sources.listing import PICTURES
 SCANS = PICTURES | {".pdf"}
 
 _HASHES = 50_000  # of files that are kept
+_DEEPEST = 20  # folders within a folder of pictures
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,12 @@ class Folder:
         picture = self.picture(name)
         if picture is None or picture.path.suffix.lower() in SCANS or not is_folder(picture.path):
             return (picture,)
-        within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
+        if picture.path == self.root:  # everything there is
+            return (None,)
+        try:
+            within = sorted(path for path in picture.path.iterdir() if path.suffix.lower() in SCANS)
+        except OSError:
+            return (picture,)
         return tuple(self.picture(str(path)) for path in within)
 
     def holds(self, picture: Picture) -> bool:
@@ -115,10 +121,16 @@ class Folder:
     def below(self, folder: Path, starts: Sequence[str] = ("",)) -> list[list[Picture]]:
         """Pictures in a folder and its folders, those whose names start so, for each start.
 
-        Links that leave are not among them.
+        Links that leave are not among them, nor what lies twenty folders deep.
         """
-        found = (path for path in folder.rglob("*") if path.suffix.lower() in SCANS)
-        paths = sorted(found, key=lambda path: path.parts)
+        paths: list[Path] = []
+        top = os.path.realpath(folder)
+        inside = any(f"{top}/".startswith(allowed) for allowed in self._allowed)
+        for here, folders, files in os.walk(folder) if inside else ():
+            if len(Path(here).parts) - len(folder.parts) >= _DEEPEST:
+                folders.clear()
+            paths += [Path(here, name) for name in files if Path(name).suffix.lower() in SCANS]
+        paths.sort(key=lambda path: path.parts)
         # Only of those that are asked for it is looked up where they really are.
         return [
             [
@@ -151,6 +163,10 @@ def copy_picture(picture: Picture, settings: ImagingSettings, folder: Path) -> s
     OSError : the copy cannot be written.
     """
     try:
+        if picture.path.stat().st_size > settings.max_bytes:
+            raise reading.ImageRefused(
+                "too_large", f"The file is over {settings.max_bytes:,} bytes."
+            )
         data, suffix = picture.path.read_bytes(), picture.path.suffix.lower()
     except OSError as error:
         raise reading.ImageRefused("unreadable", str(error)) from error

@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from siamese.config import SplitSettings
 from siamese.copies import same_picture
@@ -14,6 +17,8 @@ from siamese.errors import InputError
 from siamese.files import sha256_of
 from siamese.sources.listing import Protocol
 from siamese.tables import SPLITS
+
+Places = npt.NDArray[np.int64]
 
 
 class SplitError(InputError):
@@ -65,7 +70,7 @@ def split_writers(
         assigned = (
             _by_protocol(writers, str(source), protocol)
             if protocol
-            else _at_random(writers, settings, seed)
+            else _at_random(mine, settings, seed)
         )
         rows += [(writer, split) for writer, split in assigned.items()]
     splits = pd.DataFrame(rows, columns=["writer", "split"]).sort_values("writer")
@@ -102,14 +107,20 @@ def assert_disjoint(images: pd.DataFrame, splits: pd.DataFrame) -> None:
 
 def _copies_across(placed: pd.DataFrame) -> list[str]:
     """Paths of pictures whose copy, re-encoded or not, is in another split."""
-    found: list[str] = []
-    hashes = placed["perceptual_hash"].tolist()
-    split = placed["split"].to_numpy(dtype=str)
+    left, _ = _copies(placed, "split")
+    return placed["path"].iloc[np.unique(left)].tolist()
+
+
+def _copies(pictures: pd.DataFrame, apart: str) -> tuple[Places, Places]:
+    """Places of each two pictures that are copies, re-encoded or not, and differ in a column."""
+    hashes, values = pictures["perceptual_hash"].tolist(), pictures[apart].to_numpy(dtype=str)
+    found = [np.zeros((0, 2), np.int64)]
     for start in range(0, len(hashes), 2000):
         rows = slice(start, start + 2000)
-        same = same_picture(hashes[rows], hashes) & (split[rows, None] != split[None, :])
-        found += placed["path"].iloc[rows][same.any(axis=1)].tolist()
-    return found
+        same = same_picture(hashes[rows], hashes) & (values[rows, None] != values[None, :])
+        found.append(np.argwhere(same) + np.array([start, 0]))
+    left, right = np.concatenate(found).T
+    return left, right
 
 
 def _by_protocol(writers: list[str], source: str, protocol: Protocol) -> dict[str, str]:
@@ -126,8 +137,33 @@ def _by_protocol(writers: list[str], source: str, protocol: Protocol) -> dict[st
     return {writer: assigned[writer] for writer in writers if writer in assigned}
 
 
-def _at_random(writers: list[str], settings: SplitSettings, seed: int) -> dict[str, str]:
-    """By a hash of the name, so that a writer stays in its split when others are added."""
+def _at_random(images: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str, str]:
+    """By a hash of the name, so that a writer stays in its split when others are added.
+
+    Writers who share a picture, saved anew or not, go by the name of the first of them.
+    """
+    named = _sharing(images)
+    placed = _by_name(sorted(set(named.values())), settings, seed)
+    return {writer: placed[first] for writer, first in named.items()}
+
+
+def _sharing(images: pd.DataFrame) -> dict[str, str]:
+    """Of each writer, the first of those who share a picture with them, or each with the next."""
+    names, codes = np.unique(images["writer"].to_numpy(dtype=str), return_inverse=True)
+    known = images["perceptual_hash"].to_numpy(dtype=str) != ""
+    mine = codes[known]
+    left, right = (mine[rows] for rows in _copies(images[known], "writer"))
+    size = (len(names), len(names))
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=size)
+    groups = connected_components(graph, directed=False)[1]
+    first = {group: place for place, group in reversed(list(enumerate(groups.tolist())))}
+    return {
+        str(name): str(names[first[group]])
+        for name, group in zip(names, groups.tolist(), strict=True)
+    }
+
+
+def _by_name(writers: list[str], settings: SplitSettings, seed: int) -> dict[str, str]:
     place = {w: int(sha256_of(f"{seed}:{w}".encode())[:15], 16) / 16**15 for w in writers}
     ordered = sorted(writers, key=lambda writer: place[writer])
     both = settings.test + settings.calibration

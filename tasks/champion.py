@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
@@ -28,6 +30,7 @@ from tasks.signatures import as_decided, files_of, named_in, near_hands_of, sign
 from tasks.stage import Output, tell
 
 _FEWEST_WRITERS = 5
+_FACTS = "verifier.json"
 
 
 class NoModel(RunError):
@@ -98,30 +101,51 @@ def version_files(settings: Settings, version: str) -> Output:
     name = fingerprint(tracking.tracking_uri(settings), model, version, registered.source)
     folder = settings.data_dir.resolve() / "models" / name
     told = registered.tags.get("verifier_sha256")
-    for attempt in range(2):
-        if not folder.is_dir():
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{name}.lock")):  # workers may share the folder
+        if _whole(folder, told) is None:  # the copy here, if there is one, may be what is wrong
             partial = folder.with_name(f".{name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            for old in (partial, folder):
+                shutil.rmtree(old, ignore_errors=True)
+            partial.mkdir()
             mlflow.artifacts.download_artifacts(
                 artifact_uri=f"models:/{model}/{version}", dst_path=str(partial)
             )
+            if next(partial.rglob(_FACTS), None) is None:
+                raise NoModel(f"Version {version} of {model} holds no verifier.")
+            if _whole(partial, told) is None:
+                raise TamperedModel(
+                    f"The files of {model} version {version} are not those that were registered. "
+                    f"Look at who can write to {registered.source}."
+                )
             partial.rename(folder)
-        found = sorted(folder.rglob("verifier.json"))
-        if not found:
-            raise NoModel(f"Version {version} of {model} holds no verifier.")
-        if told in (None, sha256_of_file(found[0])):
-            break
-        if attempt:
-            raise TamperedModel(
-                f"The files of {model} version {version} are not those that were registered. Look "
-                f"at who can write to {registered.source}."
-            )
-        shutil.rmtree(folder)  # the copy here may be what is wrong
-    files = [sha256_of_file(path) for path in sorted(found[0].parent.iterdir())]
-    os.utime(folder)  # used now: see siamese.retention
+        verifier = _whole(folder, told)
+        assert verifier is not None  # it was, a moment ago
+        files = [sha256_of_file(path) for path in sorted(verifier.iterdir())]
+        os.utime(folder)  # used now: see siamese.retention
     key = fingerprint(files, model, version)
-    return Output(stage=f"{model} version {version}", key=key, path=found[0].parent)
+    return Output(stage=f"{model} version {version}", key=key, path=verifier)
+
+
+def _whole(folder: Path, told: str | None) -> Path | None:
+    """The verifier in a copy of a version, if all of it is as it was registered.
+
+    Parameters
+    ----------
+    told : sha256 of its list of checksums, where the registry has one.
+    """
+    facts = next(folder.rglob(_FACTS), None)
+    try:
+        if facts is None or told not in (None, sha256_of_file(facts)):
+            return None
+        listed = read_json(facts)["sha256"].items()
+        return (
+            facts.parent
+            if all(sha256_of_file(facts.parent / Path(one).name) == sha for one, sha in listed)
+            else None
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 @task(name="promote", **tracking.ASKING)

@@ -247,6 +247,23 @@ def test_split_refuses_what_would_leak() -> None:
         assert_disjoint(same_look, splits)
 
 
+def test_writers_who_share_a_picture_share_a_split() -> None:
+    images = images_table(30)
+    # Each writer has a picture that is also the next one's, saved anew, up to the tenth.
+    for number in range(1, 10):
+        rows = images.index[images["writer"] == f"s:{number:03d}"][-1:].union(
+            images.index[images["writer"] == f"s:{number + 1:03d}"][:1]
+        )
+        images.loc[rows, "perceptual_hash"] = f"{number:02x}" * 32
+    splits = split_writers(images, {}, SplitSettings(), 5).set_index("writer")["split"]
+    assert splits[[f"s:{number:03d}" for number in range(1, 11)]].nunique() == 1
+    assert splits.nunique() == 3
+    alone = split_writers(images_table(30), {}, SplitSettings(), 5).set_index("writer")["split"]
+    rest = [f"s:{number:03d}" for number in range(11, 31)]
+    # Only where a split was below its least size of two.
+    assert (splits[rest] != alone[rest]).sum() <= 2
+
+
 def test_writer_ranges() -> None:
     assert parse_writers("001-003,anna") == {"001", "002", "003", "anna"}
     assert parse_writers("8-11") == {"8", "9", "10", "11"}

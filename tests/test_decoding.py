@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -106,6 +107,17 @@ def test_processes_that_were_begun_are_those_that_work() -> None:
     with Decoders(1) as inside:
         inside.begin(process_of, 70)
         assert children() == before
+
+
+def test_an_idle_process_that_ends_is_replaced() -> None:
+    before = children()
+    with Decoders(2) as decoders:
+        decoders.begin(process_of, 70)
+        list(decoders.map(process_of, range(70), lambda thing, reason: (thing, 0)))
+        for process in children() - before:
+            os.kill(process, signal.SIGKILL)
+        parts = list(decoders.map(process_of, range(70), lambda thing, reason: (thing, 0)))
+    assert [thing for part in parts for thing, _ in part] == list(range(70))
 
 
 def children() -> set[int]:

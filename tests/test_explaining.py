@@ -156,6 +156,22 @@ def test_a_handful_of_claims_tells_nothing() -> None:
     assert drift.compare(record, 1, np.full(5, 1.9), pictures(2, 9.0)[:5], seed=1) == []
 
 
+def test_of_batches_together_those_that_name_no_writer_stand_for_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, str] = {}
+
+    def stored(store: object, size: object, writers: dict[str, str]) -> pd.DataFrame:
+        seen.update(writers)
+        return pictures(2)[:0]
+
+    monkeypatch.setattr(drift, "stored_facts", stored)
+    named = pd.DataFrame({"distance": [0.5], "n_references": 1, "questioned_id": "q"})
+    both = pd.concat([named.assign(writer_id="ann"), named.assign(questioned_id="p")])
+    drift.of_batch(both, small_verifier(), tmp_path, seed=1)
+    assert seen == {"q": "ann", "p": "p"}
+
+
 def test_picture_facts_see_pen_and_shape() -> None:
     thin, thick = np.zeros((2, HEIGHT, WIDTH), np.uint8)
     thin[40:42, 20:170] = 255

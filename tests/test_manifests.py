@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import random
 import shutil
@@ -22,7 +24,7 @@ from siamese.claims import fingerprint_claims
 from siamese.intake import read_claims
 from siamese.manifests import ManifestError
 from siamese.sources import synthetic
-from siamese.spreadsheets import people_csv
+from siamese.spreadsheets import people_csv, unguarded
 
 
 @pytest.fixture
@@ -47,6 +49,44 @@ def test_ids_that_can_be_no_folder_cost_nothing(root: Path, name: str) -> None:
     if "\0" in name:  # pandas ends a cell there
         text = text.replace("\0", "")
     assert claims_of(root, text)["good"] == ("", "")
+
+
+def test_all_that_is_there_is_no_reference_and_many_are_too_many(root: Path) -> None:
+    many = "".join(f"many,questioned.png,{number}.png\n" for number in range(201))
+    found = claims_of(
+        root,
+        "claim_id,questioned,reference\nall,questioned.png,.\nagain,questioned.png,x/..\n"
+        f"good,questioned.png,reference_1.png\n{many}",
+    )
+    assert {found["all"][0], found["again"][0]} == {"path_outside"}
+    assert found["many"][0] == "too_many_references"
+    assert "201 references; at most 200" in found["many"][1]
+    assert found["good"] == ("", "")
+
+
+def test_folders_that_lead_out_or_down_for_ever_cost_only_their_claims(
+    root: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("questioned", "reference_1"):
+        shutil.copy(root / f"{name}.png", outside / f"{name}.png")
+    claims = tmp_path / "folders"
+    for name in ("deep", "good"):
+        shutil.copytree(outside, claims / name)
+    (claims / "out").symlink_to(outside)
+    (claims / "deep" / "again").symlink_to(claims / "deep")
+    there = os.open(claims / "deep", os.O_DIRECTORY)
+    for _ in range(1200):  # deeper than a path can be long
+        os.mkdir("d", dir_fd=there)
+        there, before = os.open("d", os.O_DIRECTORY, dir_fd=there), there
+        os.close(before)
+    os.close(there)
+    try:
+        found = {claim.claim_id: claim.problem for claim in read_claims(claims)}
+    finally:
+        subprocess.run(["rm", "-rf", claims / "deep"], check=True)
+    assert found == {"deep": "", "good": "", "out": "no_questioned"}
 
 
 def test_a_long_reference_costs_only_its_claim(root: Path) -> None:
@@ -233,6 +273,15 @@ def test_fingerprints_see_what_is_enrolled(root: Path) -> None:
 
 
 def test_no_cell_of_a_csv_for_people_runs_as_a_formula() -> None:
-    frame = pd.DataFrame({"id": ["=cmd|x", "@a", "-5.5", "+x", "plain"], "n": [-1.5, 2, 3, 4, 5]})
-    lines = people_csv(frame.rename(columns={"n": "=n"})).splitlines()
-    assert lines == ["id,'=n", "'=cmd|x,-1.5", "'@a,2.0", "-5.5,3.0", "'+x,4.0", "plain,5.0"]
+    cells = {
+        "=cmd|x": "'=cmd|x", "@a": "'@a", "-5.5": "-5.5", "+x": "'+x", "plain": "plain",
+        "a;=1+1;b;-2": "a;'=1+1;b;'-2", "a\r=1+1": "a\r=1+1",
+    }  # fmt: skip
+    frame = pd.DataFrame({"id": list(cells), "=n": [-1.5, 2, 3, 4, 5, 6, 7]})
+    text = people_csv(frame)
+    first, *rows = csv.reader(io.StringIO(text, newline=""))
+    assert first == ["id", "'=n"]
+    assert [row[0] for row in rows] == list(cells.values())
+    assert [unguarded(row[0]) for row in rows] == list(cells)
+    # In quotes, a carriage return begins no line of its own.
+    assert '"a\r=1+1",7.0' in text

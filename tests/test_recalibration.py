@@ -17,7 +17,7 @@ from siamese.claims import hash_claims
 from siamese.config import PolicySettings, TierSettings
 from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
-from siamese.feedback import keep, read_verdicts
+from siamese.feedback import Verdict, keep, read_verdicts
 from siamese.intake import read_claims
 from siamese.manifests import ManifestError
 from siamese.preparing import prepare_files
@@ -216,6 +216,29 @@ def test_verdicts_become_labelled_claims_and_a_training_source(
         ["genuine", "genuine", "skilled_forgery"],
         ["genuine", "skilled_forgery"],
     ]
+
+
+def test_verdicts_that_nothing_is_kept_of_leave_no_training_source(
+    claims: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "feedback"
+    kept(claims, "claim_id,verdict\nz,genuine\n", folder)
+    assert not list(folder.glob("*.csv"))
+    found = read_claims(claims)
+    settings = small_verifier().imaging_settings.model_copy(update={"max_bytes": 10})
+    verdicts = {"a": Verdict("genuine", "")}
+    outcomes = keep(found, hash_claims(found), verdicts, settings, folder)
+    assert outcomes["outcome"].tolist() == ["unreadable"]
+    assert "over 10 bytes" in outcomes["detail"][0]
+    assert not list(folder.rglob("*.png"))
+
+
+def test_a_writer_may_be_called_what_pandas_takes_for_nothing(claims: Path, tmp_path: Path) -> None:
+    (claims / "claims.csv").write_text("claim_id,writer_id\na,NA\n=d,'@eva\n")
+    kept(claims, 'claim_id,verdict\na,genuine\n"\'=d",genuine\n', tmp_path / "feedback")
+    listed = training_manifest.read(tmp_path / "feedback" / "signatures.csv")
+    assert {one.writer for one in listed.images} == {"NA", "@eva"}
+    assert listed.unread == ()
 
 
 def test_feedback_that_was_edited_by_hand(claims: Path, tmp_path: Path) -> None:

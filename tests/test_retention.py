@@ -109,6 +109,13 @@ def test_what_is_in_use_stays(tmp_path: Path) -> None:
     assert busy.is_dir() and woken.is_dir()
 
 
+def test_what_was_being_removed_is_removed(tmp_path: Path) -> None:
+    half = folder(tmp_path, "models/.aaa.removed")
+    (found,) = leftovers(tmp_path, NOW)
+    assert remove(found)
+    assert not half.exists()
+
+
 def test_old_challengers_leave_and_every_champion_stays(
     registry: tuple[Settings, MlflowClient],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,

@@ -106,8 +106,12 @@ def test_files_that_are_not_what_was_registered(
     facts = made / "verifier.json"
     good = facts.read_text()
     facts.write_text(good.replace("0", "1"))
-    # The copy here was wrong: it is fetched again.
+    # The copy here was wrong: it is fetched again. So are weights that are not those listed.
     assert (version_files(settings, "1") / "verifier.json").read_text() == good
+    weights = (made / "weights.safetensors").read_bytes()
+    for damage in (lambda file: file.write_bytes(weights[:-1]), Path.unlink):
+        damage(made / "weights.safetensors")
+        assert (version_files(settings, "1") / "weights.safetensors").read_bytes() == weights
     shutil.rmtree(settings.data_dir / "models")
     source = Path(str(client.get_model_version(MODEL, "1").source).removeprefix("file://"))
     (source / "verifier.json").write_text(good.replace("0", "1"))

@@ -27,6 +27,7 @@ from siamese.enrolment import read_enrolment
 from siamese.errors import InputError
 from siamese.intake import read_claims
 from siamese.manifests import ManifestError
+from siamese.model import build_network
 from siamese.pictures import Picture
 from siamese.places import Place
 from siamese.preparing import canvas_store, canvases_of, prepare_files
@@ -70,6 +71,25 @@ def test_a_reference_of_many_claims_travels_once(
     assert len(names) == 1  # the others ask for nothing that is not on its way
     packets.embed_packet(names[0], place, verifier, workers=1)
     assert packets.unpack(names[0], place, stores) == len(set(hash_claims(claims).values()))
+
+
+def test_packets_are_of_one_model_and_no_larger_than_can_be_held(
+    example: Path, verifier: Verifier, tmp_path: Path
+) -> None:
+    claims = [claim for claim in read_claims(example / "claims") if not claim.problem][:4]
+    network = build_network(verifier.network_settings, seed=7)
+    nobody, place = read_enrolment(tmp_path / "enrolled"), Place.of(tmp_path / "exchange")
+
+    def packed(by: Verifier, sender: str = "") -> list[str]:
+        stores = Stores.of(by, tmp_path / "store")
+        return list(packets.pack(claims, nobody, by, stores, place, 4, sender))
+
+    one = packed(verifier)
+    others = [packed(dataclasses.replace(verifier, network=network)), packed(verifier, "elsewhere")]
+    assert packed(verifier) == one
+    assert len({name for names in (one, *others) for name in names}) == 3
+    with mock.patch.object(packets, "_BYTES", 1):
+        assert len(packed(verifier)) == len(set(hash_claims(claims).values()))
 
 
 def test_every_claim_has_one_row_and_faults_their_reason(

@@ -1,12 +1,12 @@
-"""Your own data: a CSV or Parquet table with the columns path, writer, kind."""
+"""Your own data: a manifest with the columns path, writer, kind."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
+from siamese.manifests import ManifestError, find_manifest, read_manifest
 from siamese.sources.listing import ImageKind, Listed, Listing, SourceError, require
+from siamese.spreadsheets import unguarded
 
 _KINDS: dict[str, ImageKind] = {
     "genuine": "genuine",
@@ -16,24 +16,27 @@ _KINDS: dict[str, ImageKind] = {
 
 
 def read(path: Path) -> Listing:
-    """Read a manifest, or ``manifest.csv`` / ``manifest.parquet`` in a folder.
+    """Read a manifest, or ``manifest.csv``, ``.parquet`` or ``.xlsx`` in a folder.
 
     Paths are relative to the manifest and may not leave its folder. Rows that cannot be used
     are listed in ``unread`` with the reason.
     """
-    file = _manifest_file(path)
-    table = _read_table(file)
-    missing = {"path", "writer", "kind"} - set(table.columns)
-    if missing:
-        raise SourceError(f"{file} lacks the column(s) {', '.join(sorted(missing))}.")
+    try:
+        file = find_manifest(path, "manifest")
+        if file is None:
+            raise SourceError(f"There is no manifest.csv, .parquet or .xlsx in {path}.")
+        table = read_manifest(file, required=("path", "writer", "kind"))
+    except ManifestError as error:
+        raise SourceError(str(error)) from error
     images, unread = [], []
     root = file.parent.resolve()
     for row in table[["path", "writer", "kind"]].itertuples(index=False):
-        name, writer, kind = (str(value).strip() for value in row)
+        # Feedback is kept in a table for people.
+        name, writer, kind = (unguarded(value).strip() for value in row)
         target = (root / name).resolve()
         if kind not in _KINDS:
             unread.append((name, f"kind is {kind!r}, not genuine or skilled_forgery"))
-        elif not writer or pd.isna(row.writer):
+        elif not writer:
             unread.append((name, "the writer is empty"))
         elif not target.is_relative_to(root):
             unread.append((name, "the path leaves the manifest's folder"))
@@ -44,21 +47,3 @@ def read(path: Path) -> Listing:
     return require(
         Listing(file.parent, tuple(images), unread=tuple(unread)), "rows with path, writer, kind"
     )
-
-
-def _manifest_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    for name in ("manifest.csv", "manifest.parquet"):
-        if (path / name).is_file():
-            return path / name
-    raise SourceError(f"There is no manifest.csv or manifest.parquet in {path}.")
-
-
-def _read_table(file: Path) -> pd.DataFrame:
-    try:
-        if file.suffix.lower() == ".parquet":
-            return pd.read_parquet(file).astype({"path": str, "writer": str, "kind": str})
-        return pd.read_csv(file, dtype=str)
-    except (ValueError, KeyError, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"The manifest {file} could not be read: {error}") from error
