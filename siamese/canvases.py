@@ -70,6 +70,17 @@ def thumbnail(place: tuple[Path, int], settings: ImagingSettings) -> bytes:
     return out.getvalue()
 
 
+def page_as_png(place: tuple[Path, int], settings: ImagingSettings) -> tuple[bytes, str]:
+    """A page of a file as a grey PNG, or nothing and why it cannot be one."""
+    path, page = place
+    out = io.BytesIO()
+    try:
+        Image.fromarray(reading.decode(path.read_bytes(), settings, page)).save(out, "PNG")
+    except (OSError, ValueError, MemoryError) as error:  # an ImageRefused is a ValueError
+        return b"", str(error) or "Decoding the picture took more memory than a decoder may have."
+    return out.getvalue(), ""
+
+
 def _row(image_id: str, canvas: imaging.Canvas) -> Row:
     return (
         image_id,

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from siamese.config import ImagingSettings
+from siamese.decoding import Decoders
 from siamese.files import shown
 from siamese.imaging import USABLE
 from siamese.manifests import ManifestError, find_manifest, read_manifest
@@ -202,25 +203,26 @@ def enrol(
     )
     known = set(read_enrolment(folder).names)
     outcomes, rows = [], []
-    for one in references:
-        outcome, detail = "reference_missing", "There is no such picture in the folder."
-        if not one.writer_id:
-            outcome, detail = "no_writer", "The writer_id is empty."
-        elif one.picture in ids:
-            fact = facts.loc[ids[one.picture]]
-            outcome, detail = str(fact["quality"]), str(fact["quality_detail"])
-            file = ""
-            if outcome in USABLE:
-                try:
-                    file = copy_picture(one.picture, settings, folder / "pictures")
-                except ImageRefused as error:
-                    outcome, detail = "unreadable", str(error)
-            if file:
-                image_id = Path(file).stem
-                outcome = "known" if (one.writer_id, image_id) in known else "enrolled"
-                known.add((one.writer_id, image_id))
-                if outcome == "enrolled":
-                    rows.append((one.writer_id, one.name, image_id, file, enrolled_at))
-        outcomes.append((one.writer_id, one.name, outcome, detail))
+    with Decoders(workers) as decoders:
+        for one in references:
+            outcome, detail = "reference_missing", "There is no such picture in the folder."
+            if not one.writer_id:
+                outcome, detail = "no_writer", "The writer_id is empty."
+            elif one.picture in ids:
+                fact = facts.loc[ids[one.picture]]
+                outcome, detail = str(fact["quality"]), str(fact["quality_detail"])
+                file = ""
+                if outcome in USABLE:
+                    try:
+                        file = copy_picture(one.picture, settings, folder / "pictures", decoders)
+                    except ImageRefused as error:
+                        outcome, detail = "unreadable", str(error)
+                if file:
+                    image_id = Path(file).stem
+                    outcome = "known" if (one.writer_id, image_id) in known else "enrolled"
+                    known.add((one.writer_id, image_id))
+                    if outcome == "enrolled":
+                        rows.append((one.writer_id, one.name, image_id, file, enrolled_at))
+            outcomes.append((one.writer_id, one.name, outcome, detail))
     _store(folder).put(pd.DataFrame(rows, columns=_SCHEMA.names))
     return pd.DataFrame(outcomes, columns=["writer_id", "name", "outcome", "detail"])

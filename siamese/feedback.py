@@ -7,8 +7,9 @@ The feedback folder is a claims folder of its own: ``claims.csv`` with a column 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from siamese import reading
 from siamese.claims import Claim
 from siamese.config import ImagingSettings
+from siamese.decoding import Decoders
 from siamese.files import fingerprint, write_text
 from siamese.manifests import ManifestError, read_manifest
 from siamese.pictures import Picture, copy_picture
@@ -69,12 +71,15 @@ def keep(
     verdicts: Mapping[str, Verdict],
     settings: ImagingSettings,
     folder: Path,
+    *,
+    workers: int = 0,
 ) -> pd.DataFrame:
     """Add claims with a verdict to the feedback folder; a later verdict replaces an earlier one.
 
     Parameters
     ----------
     ids : image id of every picture that the claims name.
+    workers : see :class:`siamese.decoding.Decoders`.
 
     Returns
     -------
@@ -82,22 +87,26 @@ def keep(
     """
     by_id = {claim.claim_id: claim for claim in claims}
     outcomes, rows = [], []
-    for claim_id, verdict in verdicts.items():
-        claim = by_id.get(claim_id)
-        outcome, detail = "kept", ""
-        if claim is None:
-            outcome, detail = "unknown_claim", "There is no such claim in the folder."
-        elif claim.problem or claim.questioned is None:
-            outcome, detail = claim.problem, claim.detail
-        elif verdict.questioned_id not in ("", ids[claim.questioned]):
-            outcome = "changed"
-            detail = "Its questioned picture is not the one that the verdict was given on."
-        else:
-            try:
-                rows += _rows(claim, claim.questioned, verdict.label, settings, folder)
-            except reading.ImageRefused as error:
-                outcome, detail = "unreadable", str(error)
-        outcomes.append((claim_id, outcome, detail))
+    with Decoders(workers) as decoders:
+        for claim_id, verdict in verdicts.items():
+            claim = by_id.get(claim_id)
+            outcome, detail = "kept", ""
+            if claim is None:
+                outcome, detail = "unknown_claim", "There is no such claim in the folder."
+            elif claim.problem or claim.questioned is None:
+                outcome, detail = claim.problem, claim.detail
+            elif verdict.questioned_id not in ("", ids[claim.questioned]):
+                outcome = "changed"
+                detail = "Its questioned picture is not the one that the verdict was given on."
+            else:
+                copied = partial(
+                    copy_picture, settings=settings, folder=folder / _PICTURES, decoders=decoders
+                )
+                try:
+                    rows += _rows(claim, claim.questioned, verdict.label, copied)
+                except reading.ImageRefused as error:
+                    outcome, detail = "unreadable", str(error)
+            outcomes.append((claim_id, outcome, detail))
     _write(pd.DataFrame(rows, columns=_COLUMNS), folder)
     return pd.DataFrame(outcomes, columns=["claim_id", "outcome", "detail"])
 
@@ -106,13 +115,11 @@ def _rows(
     claim: Claim,
     questioned: Picture,
     label: str,
-    settings: ImagingSettings,
-    folder: Path,
+    copied: Callable[[Picture], str],
 ) -> list[tuple[str, str, str, str, str]]:
     """Rows of the feedback's manifest, their pictures copied."""
     asked, *references = (
-        f"{_PICTURES}/{copy_picture(picture, settings, folder / _PICTURES)}"
-        for picture in (questioned, *claim.references)
+        f"{_PICTURES}/{copied(picture)}" for picture in (questioned, *claim.references)
     )
     # The same claim id in another batch is another claim; no formula begins with hex digits.
     name = f"{fingerprint(asked)[:8]} {claim.claim_id}"

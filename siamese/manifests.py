@@ -5,10 +5,12 @@ So that one of ten million rows takes no more memory than one of a thousand.
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from siamese.errors import InputError
 
 _AT_ONCE = 65_536  # rows
 _WORKBOOK_BYTES = 2 * 1024**3  # unpacked; a million rows of Excel's take a tenth
+_WORKBOOK_COLUMNS = 256  # each row is in memory up to its last cell
 
 
 class ManifestError(InputError):
@@ -184,6 +187,11 @@ def _read_workbook(path: Path) -> Iterator[pd.DataFrame]:
         unpacked = sum(part.file_size for part in parts.infolist())
     if unpacked > _WORKBOOK_BYTES:
         raise ValueError(f"unpacked it would have {unpacked:,} bytes")
+    beyond = _WORKBOOK_COLUMNS + 1
+    with closing(importlib.import_module("openpyxl").load_workbook(path, read_only=True)) as book:
+        cells = book.worksheets[0].iter_rows(min_col=beyond, max_col=beyond, values_only=True)
+        if any(cell is not None for row in cells for cell in row):
+            raise ValueError(f"it has more than {_WORKBOOK_COLUMNS} columns")
     yield pd.read_excel(path, dtype=str, keep_default_na=False)
 
 

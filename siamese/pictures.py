@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from siamese import reading
-from siamese.canvases import page_id
+from siamese.canvases import page_as_png, page_id
 from siamese.config import ImagingSettings
+from siamese.decoding import Decoders
 from siamese.files import replace_file, sha256_of, sha256_of_file, shown
 from siamese.manifests import ManifestError
 from siamese.sources.listing import PICTURES
@@ -150,8 +149,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def copy_picture(picture: Picture, settings: ImagingSettings, folder: Path) -> str:
+def copy_picture(
+    picture: Picture, settings: ImagingSettings, folder: Path, decoders: Decoders
+) -> str:
     """Copy a picture into a folder, named by content; a page of several becomes a PNG.
+
+    Parameters
+    ----------
+    decoders : processes that pages are decoded in.
 
     Returns
     -------
@@ -167,18 +172,26 @@ def copy_picture(picture: Picture, settings: ImagingSettings, folder: Path) -> s
             raise reading.ImageRefused(
                 "too_large", f"The file is over {settings.max_bytes:,} bytes."
             )
-        data, suffix = picture.path.read_bytes(), picture.path.suffix.lower()
+        suffix = picture.path.suffix.lower()
+        paged = picture.page > 1 or suffix == ".pdf"
+        data = b"" if paged else picture.path.read_bytes()
     except OSError as error:
         raise reading.ImageRefused("unreadable", str(error)) from error
-    if picture.page > 1 or suffix == ".pdf":
-        out = io.BytesIO()
-        Image.fromarray(reading.decode(data, settings, picture.page)).save(out, "PNG")
-        data, suffix = out.getvalue(), ".png"
+    if paged:
+        made = partial(page_as_png, settings=settings)
+        (((data, why),),) = decoders.map(made, [(picture.path, picture.page)], _undecoded)
+        suffix = ".png"
+        if why:
+            raise reading.ImageRefused("unreadable", why)
     name = f"{sha256_of(data)}{suffix}"
     if not (folder / name).is_file():
         with replace_file(folder / name) as handle:
             handle.write(data)
     return name
+
+
+def _undecoded(_: tuple[Path, int], why: str) -> tuple[bytes, str]:
+    return b"", f"The file could not be decoded ({why})."
 
 
 def is_there(picture: Picture) -> bool:

@@ -29,7 +29,9 @@ def feedback(settings: Settings, claims_dir: Path, verdicts: Path) -> pd.DataFra
     folder = feedback_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # two analysts at once
-        outcomes = keeping.keep(claims, ids, said, settings.imaging, folder)
+        outcomes = keeping.keep(
+            claims, ids, said, settings.imaging, folder, workers=settings.scoring.workers
+        )
     counts = outcomes["outcome"].value_counts()
     told = ", ".join(f"{n} {name}" for name, n in counts.items())
     get_run_logger().info(f"{len(outcomes):,} verdicts: {told}.")

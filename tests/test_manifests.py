@@ -215,6 +215,13 @@ def test_a_workbook_that_unpacks_to_gigabytes_is_refused(root: Path) -> None:
         read_claims(root)
 
 
+def test_a_workbook_may_not_be_wide(root: Path) -> None:
+    wide = pd.DataFrame([[""] * 256], columns=[str(number) for number in range(256)])
+    wide.assign(last="x").to_excel(root / "claims.xlsx", index=False)
+    with pytest.raises(ManifestError, match="more than 256 columns"):
+        read_claims(root)
+
+
 ROWS = int(os.environ.get("MANIFEST_ROWS", "1000000"))
 _READ = """
 import resource, sys
