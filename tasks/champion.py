@@ -187,8 +187,6 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     verdict = promotion.judge(
         _trials(settings, old, images, table),
         _trials(settings, new, images, table),
-        old.calibration(1),
-        new.calibration(1),
         policy=settings.policy,
         seed=settings.seed,
     )

@@ -99,7 +99,7 @@ QUICK = POLICY.model_copy(update={"bootstrap": 200})
 
 
 def judged(old: Trials, new: Trials) -> tuple[bool, str]:
-    verdict = judge(old, new, calibrate(old, POLICY), calibrate(new, POLICY), policy=QUICK, seed=1)
+    verdict = judge(old, new, policy=QUICK, seed=1)
     return verdict.promote, verdict.why
 
 
@@ -123,9 +123,21 @@ def test_better_but_uncalibrated_on_other_writers_is_not_promoted() -> None:
     odd = np.isin(new.writer, np.unique(new.writer)[::2])
     new = replace(new, distance=np.where(odd, new.distance * 0.4, new.distance))
     assert crossed_calibration(trials(1, 0.6), QUICK) < 0.1
-    promote, why = judged(trials(1, 0.1), new)
-    assert not promote
-    assert "calibration does not hold on other writers" in why
+    lenient = QUICK.model_copy(update={"max_far_skilled": 0.5})
+    verdict = judge(trials(1, 0.1), new, policy=lenient, seed=1)
+    assert not verdict.promote
+    assert "calibration does not hold on other writers" in verdict.why
+
+
+def test_better_but_with_thresholds_that_fail_on_other_writers_is_not_promoted() -> None:
+    old = trials(1, 0.3)
+    # Better told apart in each writer, but where a threshold must lie is another in each half.
+    new = trials(1, 0.9)
+    odd = np.isin(new.writer, np.unique(new.writer)[::2])
+    new = replace(new, distance=np.where(odd, new.distance * 0.6, new.distance))
+    verdict = judge(old, new, policy=QUICK, seed=1)
+    assert not verdict.promote
+    assert "FAR_skilled at the policy rises" in verdict.why
 
 
 # --- the verifier on disk --------------------------------------------------------------------
