@@ -3,8 +3,8 @@
 Two-sample tests by the Kolmogorov-Smirnov distance D, the greatest gap between two cumulative
 distributions. Calibration signatures come in writers, so the usual p-value would call any batch
 strange; here D is held against what D is when calibration writers are drawn again (bootstrap
-over writers) and a batch like this one is drawn from them: as many signatures of as many writers
-for the statistics, as many of each kind as fit best for the distances.
+over writers) and a batch like this one is drawn from them: as many signatures of as many writers,
+and for the distances as many of each kind as fit best.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from siamese.trials import Trials
 from siamese.verifier import Verifier
 
 Floats = npt.NDArray[np.float64]
+#: How many are of each writer.
+Sizes = npt.NDArray[np.int64]
 
 #: Chance of one false alarm among all tests on a batch like the calibration data.
 LEVEL = 0.05
@@ -53,7 +55,12 @@ class Shift:
 
 
 def compare(
-    record: Record, n_references: int, distances: Floats, pictures: pd.DataFrame, seed: int
+    record: Record,
+    n_references: int,
+    distances: Floats,
+    pictures: pd.DataFrame,
+    seed: int,
+    claims: Sizes | None = None,
 ) -> list[Shift]:
     """Hold a batch against a record.
 
@@ -62,6 +69,7 @@ def compare(
     distances : (N,) of claims that were decided by the calibration with that number of references.
     pictures : ``writer`` and the :data:`siamese.record.STATISTICS` of the batch's questioned
         signatures; each by itself where the writers are not known.
+    claims : how many of the distances are of each writer; none: each is of another.
 
     Returns
     -------
@@ -73,7 +81,9 @@ def compare(
     trials = record.calibrated_with(n_references)
     if trials is not None and len(distances) >= _FEWEST:
         title = "distance to the references (against any mix of genuine and forged)"
-        found.append(("distance", title, len(distances), *_distances(trials, distances, rng)))
+        sizes = np.ones(len(distances), np.int64) if claims is None else claims
+        told = _distances(trials, distances, sizes, rng)
+        found.append(("distance", title, len(distances), *told))
     writers = record.pictures["writer"].to_numpy(str)
     for name, title in STATISTICS.items() if len(writers) and len(pictures) >= _FEWEST else ():
         known = record.pictures[name].to_numpy(np.float64)
@@ -95,17 +105,26 @@ def of_batch(decisions: pd.DataFrame, verifier: Verifier, store: Path, seed: int
     scored = decisions[decisions["distance"].notna()]
     scored = scored.sample(min(len(scored), _MOST), random_state=seed)
     usual = usual_references(scored)
-    distances = scored.loc[scored["n_references"] == usual, "distance"].to_numpy(np.float64)
+    compared = scored[scored["n_references"] == usual]
     calibrated = verifier.calibration(usual).n_references
     if calibrated == 1 < usual:  # these were decided by a mean that nothing was calibrated for
-        distances = distances[:0]
-    asked = scored.drop_duplicates("questioned_id").set_index("questioned_id")
-    # Of batches together, some may have named no writers.
-    named = asked["writer_id"].fillna("") if "writer_id" in asked else pd.Series("", asked.index)
+        compared = compared[:0]
+    distances = compared["distance"].to_numpy(np.float64)
+    claims = _whose(compared).value_counts().to_numpy()
+    asked = scored.drop_duplicates("questioned_id")
+    writers = dict(zip(asked["questioned_id"], _whose(asked), strict=True))
     size = verifier.imaging_settings
-    writers = {image_id: writer or image_id for image_id, writer in named.items()}
     pictures = stored_facts(canvas_store(store, size), size, writers)
-    return compare(verifier.record, calibrated, distances, pictures, seed)
+    return compare(verifier.record, calibrated, distances, pictures, seed, claims)
+
+
+def _whose(decisions: pd.DataFrame) -> pd.Series:
+    """The writer of each claim; its questioned picture, where none is named."""
+    pictures = decisions["questioned_id"]
+    if "writer_id" not in decisions:
+        return pictures
+    named = decisions["writer_id"].fillna("")  # of batches together, some may name none
+    return named.where(named != "", pictures)
 
 
 def usual_references(decisions: pd.DataFrame) -> int:
@@ -118,26 +137,27 @@ def _values(
     known: Floats,
     writers: npt.NDArray[np.str_],
     new: Floats,
-    sizes: npt.NDArray[np.int64],
+    sizes: Sizes,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
     rows = _rows_by_writer(writers)
-    counts = np.array([len(mine) for mine in rows])
-    order, starts = np.concatenate(rows), np.cumsum(counts) - counts
 
     def resample() -> float:
         drawn = known[_draw(rows, rng)]
         chosen = np.repeat(rng.integers(len(rows), size=len(sizes)), sizes)
-        places = starts[chosen] + (rng.random(len(chosen)) * counts[chosen]).astype(np.int64)
-        return _ks(drawn, known[order[places]])
+        return _ks(drawn, known[_one_of(rows, chosen, rng)])
 
     return _with_p_value(_ks(known, new), resample)
 
 
-def _distances(trials: Trials, new: Floats, rng: np.random.Generator) -> tuple[float, float]:
+def _distances(
+    trials: Trials, new: Floats, sizes: Sizes, rng: np.random.Generator
+) -> tuple[float, float]:
     """D to the nearest mix of genuine, skilled and random trials: a batch's shares are unknown."""
     kinds = [np.flatnonzero(trials.kind == kind) for kind in np.unique(trials.kind)]
     rows = _rows_by_writer(trials.writer)
+    # A writer who has none of a kind is as all are in it.
+    by_kind = [[mine if len(mine := np.intersect1d(one, k)) else k for one in rows] for k in kinds]
     shares = _SHARES if len(kinds) == 3 else _SHARES[_SHARES[:, 2] == 0][:, :2]
 
     def gaps(chosen: npt.NDArray[np.int64], batch: Floats) -> Floats:
@@ -150,8 +170,11 @@ def _distances(trials: Trials, new: Floats, rng: np.random.Generator) -> tuple[f
     fitted = shares[observed.argmin()]
 
     def resample() -> float:
-        counts = rng.multinomial(len(new), fitted)
-        batch = [rng.choice(trials.distance[k], n) for k, n in zip(kinds, counts, strict=True)]
+        chosen = np.repeat(rng.integers(len(rows), size=len(sizes)), sizes)
+        kind = rng.choice(len(kinds), len(chosen), p=fitted)
+        batch = [
+            trials.distance[_one_of(by_kind[k], chosen[kind == k], rng)] for k in range(len(kinds))
+        ]
         return float(gaps(_draw(rows, rng), np.concatenate(batch)).min())
 
     return _with_p_value(float(observed.min()), resample)
@@ -164,6 +187,15 @@ def _with_p_value(observed: float, resample: Callable[[], float]) -> tuple[float
 
 def _rows_by_writer(writers: npt.NDArray[np.str_]) -> list[npt.NDArray[np.int64]]:
     return [np.flatnonzero(writers == writer) for writer in np.unique(writers)]
+
+
+def _one_of(
+    rows: Sequence[npt.NDArray[np.int64]], chosen: npt.NDArray[np.int64], rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """A row at random of each writer that was chosen."""
+    counts = np.array([len(mine) for mine in rows])
+    order, starts = np.concatenate(rows), np.cumsum(counts) - counts
+    return order[starts[chosen] + (rng.random(len(chosen)) * counts[chosen]).astype(np.int64)]
 
 
 def _draw(rows: Sequence[npt.NDArray[np.int64]], rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -50,7 +50,8 @@ class Record:
     """Trials and pictures behind a verifier's figures.
 
     calibration, test : trials by number of references, ascending; test is empty when nobody
-    was tested. pictures : ``writer`` and the :data:`STATISTICS` of each calibration picture.
+    was tested. pictures : ``writer`` and the :data:`STATISTICS` of each genuine
+    calibration signature.
     """
 
     calibration: tuple[Trials, ...] = ()

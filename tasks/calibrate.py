@@ -42,7 +42,9 @@ def calibrate(
         except CalibrationError as error:
             work.log(f"No calibration for {n} references: {error}")
     store = canvas_store(settings.data_dir.resolve() / "store", settings.imaging)
-    writers = dict(zip(signatures.ids.tolist(), signatures.writers.tolist(), strict=True))
+    # Of genuine ones alone: nearly all of a batch are, and a set's forgeries may be by other pens.
+    ids, names = (column[signatures.genuine] for column in (signatures.ids, signatures.writers))
+    writers = dict(zip(ids.tolist(), names.tolist(), strict=True))
     made = Verifier(
         network,
         settings.network,

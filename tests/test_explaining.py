@@ -139,6 +139,18 @@ def test_batches_like_the_calibration_data_raise_hardly_an_alarm(forged: float) 
     assert np.mean(alarms) < 0.05
 
 
+@pytest.mark.slow
+def test_many_claims_about_few_writers_raise_no_more() -> None:
+    alarms = []
+    for seed in range(30):
+        record = Record((trials(seed, writers=20),), (), pictures(100 + seed))
+        few = trials(50 + seed, writers=8).of("genuine")
+        sizes = np.full(8, len(few.distance) // 8)
+        (shift,) = drift.compare(record, 1, few.distance, pictures(1)[:0], seed=1, claims=sizes)
+        alarms.append(shift.p_value <= 0.05)
+    assert np.mean(alarms) < 0.2
+
+
 def test_another_scanner_and_other_distances_raise_one() -> None:
     record = Record((trials(1),), (), pictures(1))
     found = {
