@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=true
+# Whose run it is that no other may join; in memory, a server started anew would forget it.
+export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem
 PREFECT="${PYTHON:-.venv/bin/python} -m prefect --no-prompt"
 
 # What is started below is a process group each, with all that comes of it. Without, bash has it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -44,7 +45,7 @@ def demo(config: Config = None, set_: Set = None, data_dir: DataDir = None) -> N
 
     Needs no network and no account; a few minutes on two cores.
     """
-    settings = read_settings(config, set_, data_dir, defaults=DEMO)
+    settings = read_settings(config, set_, data_dir, given=DEMO)
     prepare_environment(settings)
     from flows.demo import demo as flow
 
@@ -233,10 +234,10 @@ def serve(
     """
     settings = read_settings(config, set_, data_dir)
     prepare_environment(settings)
-    from flows.server import bury_dead_runs, running_server
+    from flows.server import alone, bury_dead_runs, running_server
 
     own = not os.environ.get("PREFECT_API_URL")
-    with sentences(), running_server(port) as url:
+    with sentences(), alone() if own else nullcontext(), running_server(port) as url:
         # Only now: Prefect reads the server's address when it is imported.
         os.environ["PREFECT_API_URL"] = url
         if own and bury_dead_runs():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 from rich.console import Console
 
+from siamese.addresses import without_password
 from siamese.config import Settings
 from siamese.errors import InputError, RunError
 from siamese.loading import ConfigError, load_settings, parse_assignment
@@ -49,11 +50,17 @@ def read_settings(
     data_dir: Path | None,
     kinds: list[str] | None = None,
     paths: list[Path] | None = None,
-    defaults: dict[str, Any] | None = None,
+    given: dict[str, Any] | None = None,
 ) -> Settings:
-    """All settings, or the end of the program with a sentence for each bad one."""
+    """All settings, or the end of the program with a sentence for each bad one.
+
+    Parameters
+    ----------
+    given : that flags alone change.
+    """
     try:
-        overrides: dict[str, Any] = dict(parse_assignment(text) for text in assignments or [])
+        flagged = dict(parse_assignment(text) for text in assignments or [])
+        overrides: dict[str, Any] = {**(given or {}), **flagged}
         if data_dir is not None:
             overrides["data_dir"] = data_dir
         if paths and not kinds:
@@ -65,9 +72,12 @@ def read_settings(
                 {"kind": kind, "path": path}
                 for kind, path in itertools.zip_longest(kinds, paths or [])
             ]
-        return load_settings(config, overrides, defaults)
+        settings = load_settings(config, overrides)
     except ConfigError as error:
         stop(str(error), BAD_INPUT)
+    if "tracking.uri" in flagged:  # a flag wins over MLflow's own variable, too
+        os.environ["MLFLOW_TRACKING_URI"] = settings.tracking.uri
+    return settings
 
 
 def absolute(settings: Settings) -> Settings:
@@ -117,6 +127,7 @@ def run_flow(flow: Any, *arguments: Any) -> Any:
 @contextmanager
 def sentences() -> Iterator[None]:
     """Foreseen failures end the program with a sentence and a code, not with a traceback."""
+    import httpx
     from mlflow.exceptions import MlflowException
 
     try:
@@ -133,9 +144,14 @@ def sentences() -> Iterator[None]:
                 "go), and run the same again: what was finished is kept.",
                 FAILED,
             )
+        if isinstance(error, PermissionError | ConnectionError):
+            stop(f"{error}.", FAILED)
         if isinstance(error, OSError):
             raise
-        stop(f"The tracking server or database of MLflow failed: {error}", FAILED)
+        told = without_password(str(error))
+        stop(f"The tracking server or database of MLflow failed: {told}", FAILED)
+    except httpx.HTTPError as error:
+        stop(f"Prefect's server does not answer (PREFECT_API_URL): {error}.", FAILED)
 
 
 def show_claims(claims: Sequence[Claim], claims_dir: Path) -> int:

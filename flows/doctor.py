@@ -48,7 +48,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield look(settings)
         # Whatever is broken, the other checks are still worth having.
         except Exception as error:
-            yield Finding("fault", name, f"{type(error).__name__}: {error}")
+            yield Finding("fault", name, without_password(f"{type(error).__name__}: {error}"))
     for source in settings.sources:
         there = source.path is None or source.path.exists()
         told = f"{source.kind}: {source.path or 'generated or downloaded'}"

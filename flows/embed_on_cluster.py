@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow
 
 from siamese.config import Settings
+from siamese.errors import RunError
 from tasks.spread import spread
 from tasks.stage import Output
 
@@ -18,7 +19,9 @@ def embed_packets(settings: Settings, champion: Output, claims_dir: Path) -> int
 
 def embed_on_cluster(settings: Settings, champion: Output, claims_dir: Path) -> int:
     """The same by the workers of ``scoring.cluster``, which need no disk of ours."""
-    from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415 - an extra
-
+    try:
+        from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise RunError("scoring.cluster needs: pip install prefect-dask") from error
     runner: Any = DaskTaskRunner(address=settings.scoring.cluster)
     return embed_packets.with_options(task_runner=runner)(settings, champion, claims_dir)

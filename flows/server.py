@@ -11,6 +11,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from siamese.errors import RunError
 
@@ -20,6 +23,26 @@ _GRACE = 10.0  # seconds
 
 class ServerFailed(RunError):
     """The Prefect server did not come up; the message says what to look at."""
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """That no other does this with the same home of Prefect, which has one database.
+
+    Raises
+    ------
+    ServerFailed : another does.
+    """
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home / "siamese-serve.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ServerFailed(
+            f"Another siamese serve runs with {home}. End it, or give this one a home of its own "
+            "(PREFECT_HOME)."
+        ) from error
 
 
 @contextmanager

@@ -71,7 +71,9 @@ def _claims_of(data_dir: Path, writer: str) -> tuple[int, set[str]]:
     """How many batches have claims about the writer, and pictures that these name."""
     ids: set[str] = set()
     batches = 0
-    for path in sorted((data_dir / "stages" / "score").glob("*/decisions.parquet")):
+    finished, unfinished = "*/decisions.parquet", ".*.partial/shards/*.parquet"
+    scored = data_dir / "stages" / "score"
+    for path in sorted([*scored.glob(finished), *scored.glob(unfinished)]):
         table = CLAIM_DECISIONS.read_whole(path)
         if table is None or "writer_id" not in table:
             continue

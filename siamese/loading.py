@@ -15,7 +15,6 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -38,7 +37,6 @@ class ConfigError(InputError):
 def load_settings(
     config: Path | None = None,
     overrides: dict[str, Any] | None = None,
-    defaults: dict[str, Any] | None = None,
 ) -> Settings:
     """Read the settings.
 
@@ -46,7 +44,6 @@ def load_settings(
     ----------
     config : a TOML file; none: ``siamese.toml`` in the current folder, if it is there.
     overrides : dotted field names to values, as in ``{"training.steps": 200}``.
-    defaults : likewise, for what nothing else says.
 
     Raises
     ------
@@ -58,8 +55,6 @@ def load_settings(
         raise ConfigError(f"The config file {config} does not exist.")
     _refuse_unknown_environment()
 
-    fallback = _nested(defaults or {})
-
     class FromFile(BaseSettings, Settings):
         model_config = SettingsConfigDict(
             env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", toml_file=config
@@ -70,8 +65,7 @@ def load_settings(
             cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             sources = super().settings_customise_sources(settings_cls, *args, **kwargs)
-            last = InitSettingsSource(settings_cls, fallback)
-            return (*sources, TomlConfigSettingsSource(settings_cls), last)
+            return (*sources, TomlConfigSettingsSource(settings_cls))
 
     try:
         loaded = FromFile(**_nested(overrides or {}))

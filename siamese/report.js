@@ -32,20 +32,25 @@
   // Verdicts are kept by batch and model, where the browser keeps anything for a file.
   const place = `siamese ${batch["Claims fingerprint"]} ${batch["Model"]}`;
   const verdicts = new Map();
-  try {
-    for (const [id, verdict] of Object.entries(JSON.parse(localStorage.getItem(place) ?? "{}"))) {
-      if (VERDICTS.includes(verdict)) verdicts.set(id, verdict);
+  let stored = true;
+  const reread = () => {
+    try {
+      const kept = Object.entries(JSON.parse(localStorage.getItem(place) ?? "{}"));
+      verdicts.clear();
+      for (const [id, verdict] of kept) if (VERDICTS.includes(verdict)) verdicts.set(id, verdict);
+    } catch {
+      stored = false; // No storage here: verdicts last until the page is closed.
     }
-  } catch {
-    // No storage here: verdicts last until the page is closed.
-  }
+  };
+  reread();
   const judge = (row, verdict) => {
+    if (stored) reread(); // Another window, or another part of the report, has written since.
     if (verdict) verdicts.set(row.claim_id, verdict);
     else verdicts.delete(row.claim_id);
     try {
       localStorage.setItem(place, JSON.stringify(Object.fromEntries(verdicts)));
     } catch {
-      // As above.
+      stored = false;
     }
     counted();
   };
@@ -271,6 +276,13 @@
   });
   window.addEventListener("afterprint", () => {
     size = PAGE;
+    draw();
+  });
+
+  window.addEventListener("storage", (event) => {
+    if (event.key !== place) return;
+    reread();
+    counted();
     draw();
   });
 

@@ -167,8 +167,10 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     model = settings.tracking.model
     version = str(read_json(registered / "registered.json")["version"])
     champion = tracking.champion_of(client, model)
-    if settled := _settled(settings, client, version, champion):
+    if settled := _settled(settings, client, version, champion, registered):
         return settled
+    if not champion:  # it was deleted
+        return _promoted(settings, version, "Promoted: there was no champion.")
     try:
         old = Verifier.load(version_files(settings, champion).path)
     except VerifierError as error:
@@ -190,8 +192,10 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
         policy=settings.policy,
         seed=settings.seed,
     )
+    if tracking.champion_of(client, model) != champion:  # meanwhile; an analyst's, perhaps
+        return _judged(settings, splits, pairs, registered)
     client.set_model_version_tag(model, version, "verdict", verdict.why)
-    client.set_model_version_tag(model, version, "judged_against", champion)
+    told = verdict.why
     if verdict.promote:
         lost = old.provenance.get("recalibration")
         notice = (
@@ -200,8 +204,10 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
             if lost
             else ""
         )
-        return _promoted(settings, version, verdict.why + notice)
-    return verdict.why
+        told = _promoted(settings, version, verdict.why + notice)
+    # Last: what was cut off before is judged again.
+    client.set_model_version_tag(model, version, "judged_against", champion)
+    return told
 
 
 def _usable(
@@ -229,10 +235,21 @@ def _trials(
     return as_decided(single, near, verifier.near_hands, images)
 
 
-def _settled(settings: Settings, client: MlflowClient, version: str, champion: str) -> str:
+def _settled(
+    settings: Settings, client: MlflowClient, version: str, champion: str, registered: Output
+) -> str:
     """The sentence where nothing is left to compare; empty where the two are to be compared."""
     model, limit = settings.tracking.model, settings.schedule.max_age_days
-    tags = client.get_model_version(model, version).tags
+    try:
+        tags = client.get_model_version(model, version).tags
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        shutil.rmtree(registered.path)  # so that it is registered anew
+        raise NoModel(
+            f"Version {version} of {model} was deleted from the registry. Run the same again: it "
+            "is registered anew."
+        ) from error
     if version == champion and "verdict" not in tags:
         why = f"Version {version} is the first, and the champion."
         client.set_model_version_tag(model, version, "verdict", why)

@@ -173,6 +173,15 @@ def _decoded(example: pd.DataFrame) -> tuple[list[bytes], bytes]:
     return [base64.b64decode(row["reference"])], base64.b64decode(row["questioned"])
 
 
+def _described(told: str, card: str) -> str:
+    """The changes and, where both fit, the model card; SQLite alone takes longer texts."""
+    both = f"{told}\n\n{card}"
+    if len(both) <= tracking.MOST_TEXT:
+        return both
+    rest = "\n\nThe model card is model_card.md at the run.\n"
+    return f"{told[: tracking.MOST_TEXT - len(rest)]}{rest}"
+
+
 def _describe(
     client: MlflowClient,
     settings: Settings,
@@ -195,7 +204,7 @@ def _describe(
         "" if champion == version else champion,
     )
     card = (evaluated / "model_card.md").read_text()
-    client.update_model_version(model, version, f"{told}\n\n{card}")
+    client.update_model_version(model, version, _described(told, card))
     for name, value in {
         tracking.TURN: settings.training.turn,
         "policy": str(settings.policy),

@@ -41,8 +41,10 @@ def rollback(settings: Settings, version: str = "") -> str:
         if error.error_code not in tracking.REFUSALS:
             raise
         raise NothingToRollBack(f"There is no model {model}.") from error
-    if not current:
-        raise NothingToRollBack(f"{model} has no champion.")
+    if not current and not version:
+        raise NothingToRollBack(
+            f"{model} has no champion; name the version that shall be: siamese rollback VERSION."
+        )
     last = history[-1] if history else {"version": "", "at": "", "instead_of": ""}
     if version == current or (
         not version and last["version"] == current and last.get("instead_of")
@@ -61,7 +63,7 @@ def rollback(settings: Settings, version: str = "") -> str:
         if error.error_code not in tracking.REFUSALS:
             raise
         raise NothingToRollBack(f"{model} has no version {chosen}.") from error
-    why = f"Rolled back from version {current}."
+    why = f"Rolled back from version {current}." if current else "There was no champion."
     tracking.set_champion(client, model, chosen, why, instead_of=current)
     return tell("rollback", "Rollback", f"Version {chosen} is the champion. {why}")
 

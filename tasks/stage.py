@@ -73,15 +73,16 @@ class Work:
 
     def progress(self, what: str) -> Callable[[int, int], None]:
         """A function of (done, total) that now and then says how far, and how long still."""
-        started = last = time.monotonic()
+        last, told = time.monotonic(), 0
 
         def tell(done: int, total: int) -> None:
-            nonlocal last
+            nonlocal last, told
             now = time.monotonic()
             if done < total and now - last < _PROGRESS_SECONDS:
                 return
-            last = now
-            left = (now - started) / max(done, 1) * (total - done)
+            # By what was done since the last time: what a killed run left took no time.
+            left = (now - last) / max(done - told, 1) * (total - done)
+            last, told = now, done
             tail = f", about {duration(left)} left" if done < total else ""
             self.log(f"{what}: {done:,} of {total:,}{tail}")
 
@@ -199,6 +200,8 @@ def stage(
             # What Prefect remembers of files that are gone is worth nothing, nor what is no JSON.
             if not (folder.is_dir() and _is_json(remembered)):
                 remembered.unlink(missing_ok=True)
+            if folder.is_dir():
+                os.utime(folder)  # used now, though nothing may run: see siamese.retention
             return key
 
         @wraps(function)

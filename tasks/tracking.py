@@ -83,7 +83,9 @@ def registry_fingerprint(settings: Settings) -> str:
 TURN = "turn"
 
 _HISTORY = "champion_history"
-_MOST_TOLD = 30  # entries: a tag holds 5,000 characters
+_MOST_TOLD = 30  # entries
+#: Characters that a registry's database holds of a tag's value or a description.
+MOST_TEXT = 5000
 
 
 def champion_history(client: MlflowClient, model: str) -> list[dict[str, str]]:
@@ -120,7 +122,10 @@ def set_champion(
         history.append(entry(present, "Champion before the history began."))
     if not history or history[-1]["version"] != version:
         history.append(entry(version, why, instead_of))
-        client.set_registered_model_tag(model, _HISTORY, json.dumps(history[-_MOST_TOLD:]))
+        history = history[-_MOST_TOLD:]
+        while len(text := json.dumps(history)) > MOST_TEXT:
+            history = history[1:]
+        client.set_registered_model_tag(model, _HISTORY, text)
     client.set_registered_model_alias(model, "champion", version)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from programs import SIAMESE, System, environment, free_port, serving
 
 from siamese.tables import CLAIM_DECISIONS
@@ -149,9 +149,28 @@ def test_the_report_has_no_serious_fault_of_accessibility(
         assert not serious, [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
 
 
+def test_two_windows_lose_no_verdict(system: System, watched: tuple[Page, list[str]]) -> None:
+    page, _ = watched
+    other = page.context.new_page()
+    for one in (page, other):
+        one.goto(system.shown("Report").as_uri())
+    for one, claim, verdict in (
+        (page, "C-0001", "forged"), (other, "C-0002", "genuine"), (page, "C-0003", "forged"),
+    ):  # fmt: skip
+        one.get_by_label(f"Your verdict on claim {claim}").select_option(verdict)
+    for one in (page, other):
+        expect(one.get_by_role("button", name="Export")).to_contain_text("(3)")
+    page.reload()
+    assert "(3)" in page.get_by_role("button", name="Export").inner_text()
+
+
 def test_all_claims_are_printed(system: System, watched: tuple[Page, list[str]]) -> None:
     page, _ = watched
     page.goto(system.shown("Report").as_uri())
+    page.set_viewport_size({"width": 1040, "height": 720})  # A4, landscape
+    page.emulate_media(media="print")
+    cut = "document.querySelector('.scroll').scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(cut) <= 0
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("#body tr").count() == 66
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")

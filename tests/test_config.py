@@ -10,8 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 import siamese
+from flows.console import read_settings
 from siamese.config import Settings, SourceSettings
 from siamese.loading import ConfigError, load_settings, parse_assignment
+from tasks.tracking import tracking_uri
 
 DEFAULTS = Path(siamese.__file__).parent / "default.toml"
 
@@ -37,9 +39,12 @@ def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SIAMESE_SEED", "2")
     found = load_settings(config, {"seed": 3})
     assert (found.seed, found.training.steps, found.training.writers_per_batch) == (3, 20, 4)
-    fallback = {"training.steps": 1, "training.evaluate_every": 7}
-    found = load_settings(config, defaults=fallback)
-    assert (found.training.steps, found.training.evaluate_every) == (20, 7)
+    given = {"training.steps": 1, "training.evaluate_every": 7}
+    flags = ["training.evaluate_every=8", "tracking.uri=sqlite:///own.db"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
+    found = read_settings(config, flags, None, given=given)
+    assert (found.training.steps, found.training.evaluate_every) == (1, 8)
+    assert tracking_uri(found) == "sqlite:///own.db"
     monkeypatch.chdir(tmp_path)
     assert load_settings().training.writers_per_batch == 4
 

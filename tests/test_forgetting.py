@@ -92,6 +92,15 @@ def test_a_forgotten_writer_is_nowhere(data: Path) -> None:
     assert forget(data, "ann") == []
 
 
+def test_a_run_that_was_killed_is_forgotten_too(data: Path) -> None:
+    scored = data / "stages" / "score"
+    shards = scored / ".abc.partial" / "shards"
+    shards.mkdir(parents=True)
+    (scored / "abc" / "decisions.parquet").rename(shards / "000000-abc.parquet")
+    assert any("1 batch(es) of claims" in line for line in forget(data, "ann"))
+    assert not scored.exists()
+
+
 def test_nobody_is_not_everybody(data: Path) -> None:
     before = sorted(everything(data))
     with pytest.raises(InputError, match="Name the writer"):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
+import pandas as pd
 import pytest
 from example_verifier import small_verifier
 from mlflow import MlflowClient
 
 from siamese.config import Settings
-from siamese.files import sha256_of_file
+from siamese.files import sha256_of_file, write_json
+from siamese.promotion import Verdict
 from tasks import champion, rollback, tracking
 from tasks.champion import TamperedModel, version_files
+from tasks.register import _described
 from tasks.rollback import NothingToRollBack
+from tasks.stage import Output
 
 MODEL = "signature-verifier"
 
@@ -117,3 +122,78 @@ def test_files_that_are_not_what_was_registered(
     (source / "verifier.json").write_text(good.replace("0", "1"))
     with pytest.raises(TamperedModel, match="not those that were registered"):
         version_files(settings, "1")
+
+
+@pytest.fixture
+def better(
+    registry: tuple[Settings, MlflowClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], str]:
+    """Promotes version 2, which is better than version 1, the champion."""
+    settings, client = registry
+    tracking.set_champion(client, MODEL, "1", "The first.")
+    registered = Output(stage="register", key="key", path=tmp_path / "registered")
+    write_json(registered / "registered.json", {"version": 2})
+    writers = [f"w{number}" for number in range(5)]
+    table = pd.DataFrame({"kind": "skilled_forgery", "writer": writers})
+    table["questioned_writer"] = table["writer"]
+    monkeypatch.setattr(champion, "read_pairs", lambda *_: table)
+    monkeypatch.setattr(champion, "IMAGES", SimpleNamespace(read=lambda _: None))
+    monkeypatch.setattr(champion, "_usable", lambda *_: table["kind"] != "")
+    monkeypatch.setattr(champion, "_trials", lambda *_: None)
+    judged = Verdict(True, "Promoted: it is better.", -0.1, -0.2, -0.05)
+    monkeypatch.setattr(champion.promotion, "judge", lambda *_, **__: judged)
+
+    def promoted() -> str:
+        told: str = champion.promote.fn(settings, registered, registered, registered)
+        return told
+
+    return promoted
+
+
+def test_a_promotion_that_was_cut_off_is_done_the_next_time(
+    registry: tuple[Settings, MlflowClient],
+    better: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, client = registry
+
+    def away(*_: object) -> None:
+        raise OSError("away")
+
+    for call in ("set_registered_model_tag", "set_registered_model_alias"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="away"):
+            patch.setattr(MlflowClient, call, away)
+            better()
+        assert tracking.champion_of(client, MODEL) == "1"
+    assert better() == "Promoted: it is better."
+    assert tracking.champion_of(client, MODEL) == "2"
+    assert better().endswith("It is the champion.")
+
+
+def test_versions_that_were_deleted_are_no_dead_end(
+    registry: tuple[Settings, MlflowClient], better: Callable[[], str], tmp_path: Path
+) -> None:
+    settings, client = registry
+    client.delete_model_version(MODEL, "1")
+    assert better() == "Promoted: there was no champion."
+    client.delete_model_version(MODEL, "2")
+    with pytest.raises(champion.NoModel, match="Run the same again"):
+        better()
+    assert not (tmp_path / "registered").exists()
+    with pytest.raises(NothingToRollBack, match="has no champion; name the version"):
+        back(settings)
+    assert back(settings, "3") == "Version 3 is the champion. There was no champion."
+
+
+def test_what_a_database_cannot_hold_is_cut(registry: tuple[Settings, MlflowClient]) -> None:
+    _, client = registry
+    for number in range(50):
+        tracking.set_champion(client, MODEL, str(number % 2 + 1), "ü" * 100, instead_of="3" * 9)
+    text = client.get_registered_model(MODEL).tags["champion_history"]
+    assert len(text) <= 5000
+    assert tracking.champion_history(client, MODEL)[-1]["version"] == "2"
+    assert _described("changes", "card") == "changes\n\ncard"
+    cut = _described("c" * 4000, "d" * 4000)
+    assert len(cut) < 5000
+    assert cut.endswith("c\n\nThe model card is model_card.md at the run.\n")
+    assert len(_described("c" * 6000, "d")) == 5000
