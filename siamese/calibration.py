@@ -33,11 +33,12 @@ class CalibrationError(RunError):
 class Calibration:
     """Fitted on trials with ``n_references`` references.
 
-    ``log10_lr = clip(intercept − slope · distance, lowest, highest)``; the bounds are what
-    the number of calibration signatures can support. ``threshold`` is the distance of equal
+    ``log10_lr = clip(intercept − slope · distance, lowest, highest)``; the bounds are what the
+    number of calibration signatures can support. ``threshold`` is the distance of equal
     FAR_skilled and FRR. ``accept_at`` and ``reject_at`` are the policy's distances: accept at
-    or below the first, reject above the second, review between. ``widest_spread`` is the
-    spread that one in a hundred sets of a writer's own references exceeds.
+    or below the first, reject above the second, review between. ``widest_spread`` is the spread
+    that one in a hundred sets of references of the calibration writers exceeds: of few writers
+    about the widest of all, and more of other writers' exceed it.
     """
 
     n_references: int
@@ -141,11 +142,12 @@ def policy_thresholds(trials: Trials, policy: PolicySettings) -> tuple[float, fl
 
     Accept at most at the largest distance that keeps FAR_skilled within the policy, reject
     above the smallest that keeps FRR within it, each writer weighing as much as another: on the
-    next signature, not on these, so that one error more is counted than was seen (Vovk, Gammerman
-    and Shafer 2005, §2.2), among as many as weights so uneven are worth. With few trials
-    the outermost of them say little, and the stricter of this and the bound for a normal
-    distribution holds. Where the two cross, every distance between them would do; both are then
-    set halfway and nothing is left for review.
+    next signature, not on these, so that one error more is counted than was seen (Vovk,
+    Gammerman and Shafer 2005, §2.2), among as many as weights so uneven are worth. With few
+    trials the outermost of them say little, and the stricter of this and the bound for a normal
+    distribution holds. Pairs count as if they were independent, which those of a writer are
+    not: of few writers a limit is missed on others, by points. Where the two cross, every
+    distance between them would do; both are then set halfway and nothing is left for review.
     """
     skilled = trials.of("genuine", "skilled_forgery")
     weights = _weights(skilled)

@@ -81,7 +81,9 @@ def render(
             "",
             *_figures(evaluations),
             "",
-            "Intervals are 95 %, by bootstrap over writers.",
+            "Intervals are 95 %, by bootstrap over writers; with random forgeries in them they are "
+            "too narrow, by up to half, for of such a pair one writer alone is drawn again. "
+            "Thresholds come from the calibration writers; of few, they miss the policy on others.",
             "",
             "## Leak probes",
             "",
@@ -94,7 +96,8 @@ def render(
             f"- Amount, box and sharpness of the ink: {_auc(probes.global_seen)} (reported).",
             f"- Paper of the original files, which is removed: {_auc(probes.background_raw)}.",
             f"- Questioned signature alone, no reference: {_auc(probes.questioned_only)} "
-            "(reported; tremor is honest evidence).",
+            "(reported; a less sure hand is honest evidence, a set's pens are not, and which is "
+            "which is not told).",
             "",
             "## Intended use and limits",
             "",

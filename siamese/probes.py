@@ -40,7 +40,8 @@ class Probes:
     paper and the format of the original files, as a measure of what imaging removes.
     global_seen : on global facts of the canvas (amount, box and sharpness of the ink): shape is
     in them too, so this is reported. questioned_only : on the questioned signature's vector,
-    never seeing a reference; tremor is honest evidence, so this is reported.
+    never seeing a reference; reported, for tremor is honest evidence, and what else a set's
+    forgers' pens left is not told from it.
     """
 
     background_seen: Estimate

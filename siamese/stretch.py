@@ -2,8 +2,8 @@
 
 In another script, by other pens or from another scanner all distances can be shorter than where
 the thresholds come from, and most forgeries then pass. How near signatures of different writers
-lie tells it, and takes no labels: references are enough. What normalising a score by a cohort of
-its own recordings does for voices (T-norm, Auckenthaler et al., Digital Signal Processing 10,
+lie tells it, and takes no labels: references are enough. What normalising a score by scores of a
+cohort of other people does for voices (T-norm, Auckenthaler et al., Digital Signal Processing 10,
 2000), done for all scores of a source at once.
 
 Distances are stretched alone, never shortened: hands that lie farther apart than usual say that

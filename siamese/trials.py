@@ -104,8 +104,9 @@ def single_trials(pairs: pd.DataFrame, distance: Floats) -> Trials:
 def fuse(distances: Floats, spread: float | Floats) -> Floats:
     """Distances to several references into one: their mean, less half the references' spread.
 
-    This is half the energy distance (Székely and Rizzo 2013) between the questioned signature
-    and the references, in [0, 2] by the triangle inequality: a writer who varies much is given
+    This is half the unbiased estimate of the energy distance (Székely and Rizzo 2013) between the
+    questioned signature and the references, in [0, 2] by the triangle inequality: a writer who
+    varies much is given
     more room. On calibration writers it was better than the mean, the least distance, and
     other shares of the spread (``benchmarks/fusion.py``).
 

@@ -149,9 +149,9 @@ def test_the_report_has_no_serious_fault_of_accessibility(
         assert not serious, [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
 
 
-def test_two_windows_lose_no_verdict(system: System, watched: tuple[Page, list[str]]) -> None:
-    page, _ = watched
-    other = page.context.new_page()
+def test_two_windows_lose_no_verdict(system: System, browser: Browser) -> None:
+    context = browser.new_context()
+    page, other = context.new_page(), context.new_page()
     for one in (page, other):
         one.goto(system.shown("Report").as_uri())
     for one, claim, verdict in (
@@ -162,6 +162,7 @@ def test_two_windows_lose_no_verdict(system: System, watched: tuple[Page, list[s
         expect(one.get_by_role("button", name="Export")).to_contain_text("(3)")
     page.reload()
     assert "(3)" in page.get_by_role("button", name="Export").inner_text()
+    context.close()
 
 
 def test_all_claims_are_printed(system: System, watched: tuple[Page, list[str]]) -> None:
