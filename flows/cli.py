@@ -43,7 +43,8 @@ app = typer.Typer(
 def demo(config: Config = None, set_: Set = None, data_dir: DataDir = None) -> None:
     """Run everything on invented signatures: train, register, score claims, report.
 
-    Needs no network and no account; a few minutes on two cores.
+    Needs no network and no account; a few minutes on two cores. Its sources and steps are its
+    own, whatever a file or the environment says; --set changes them.
     """
     settings = read_settings(config, set_, data_dir, given=DEMO)
     prepare_environment(settings)
@@ -173,7 +174,8 @@ def prune(
 ) -> None:
     """Remove old challengers, and files that can be made again and were not used for long.
 
-    By retention.challengers and retention.unused_days. Champions of the last thirty changes stay.
+    By retention.challengers and retention.unused_days. Champions of up to the last thirty
+    changes stay.
     """
     settings = read_settings(config, set_, data_dir)
     prepare_environment(settings)

@@ -150,7 +150,7 @@ def sentences() -> Iterator[None]:
             raise
         told = without_password(str(error))
         stop(f"The tracking server or database of MLflow failed: {told}", FAILED)
-    except httpx.HTTPError as error:
+    except httpx.TransportError as error:  # of Prefect's client
         stop(f"Prefect's server does not answer (PREFECT_API_URL): {error}.", FAILED)
 
 

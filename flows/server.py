@@ -35,14 +35,16 @@ def alone() -> Iterator[None]:
     """
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / "siamese-serve.lock", timeout=0)
     try:
-        with FileLock(home / "siamese-serve.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise ServerFailed(
             f"Another siamese serve runs with {home}. End it, or give this one a home of its own "
             "(PREFECT_HOME)."
         ) from error
+    with lock:
+        yield
 
 
 @contextmanager

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-# A password may hold a slash, or an @.
-_WHO = re.compile(r"(?<=://)[^/@\s:]*:[^\s]*@")
+# A password may hold a slash, or an @; what is a port is none.
+_WHO = re.compile(r"(?<=://)[^/@\s:]*:(?!\d{1,5}/)[^\s]*@")
 
 
 def without_password(text: str) -> str:
     """An address, or a text with some in it, as it may be shown.
 
-    >>> without_password("postgresql://me:sec/ret@db/mlflow"), without_password("http://db:5000")
-    ('postgresql://***@db/mlflow', 'http://db:5000')
+    >>> without_password("postgresql://me:sec/ret@db/mlflow"), without_password("http://db:5000/a@b")
+    ('postgresql://***@db/mlflow', 'http://db:5000/a@b')
     """
     return _WHO.sub("***@", text)
 

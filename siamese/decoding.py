@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import resource
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 import pebble
@@ -43,6 +45,7 @@ class Decoders:
         self.inside = workers == 1
         self.patience = patience
         self._pool: pebble.ProcessPool | None = None
+        self._begun: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
         self._processes = 0
 
     def __enter__(self) -> Self:
@@ -101,6 +104,10 @@ class Decoders:
             self._pool.stop()
             self._pool.join()
             self._pool = None
+            for future in list(self._begun):  # some that a broken pool forgot
+                with suppress(InvalidStateError):
+                    future.set_exception(BrokenProcessPool("the processes were ended"))
+            self._begun.clear()
         if processes:
             self._pool = pebble.ProcessPool(
                 processes, initializer=_limit_memory, context=_Context()
@@ -114,6 +121,7 @@ class Decoders:
         future: Future[list[R]] = self._pool.schedule(
             _each, args=[work, chunk], timeout=self.patience
         )
+        self._begun.add(future)
         return future
 
     def _result(

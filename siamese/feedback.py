@@ -29,6 +29,7 @@ from siamese.spreadsheets import people_csv, unguarded
 LABELS = ("genuine", "forged")
 _PICTURES = "pictures"
 _COLUMNS = ["claim_id", "questioned", "reference", "writer_id", "label"]
+_NAMES = ("claim_id", "writer_id")  # may be guarded from running as formulas
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _rows(
     asked, *references = (
         f"{_PICTURES}/{copied(picture)}" for picture in (questioned, *claim.references)
     )
-    # The same claim id in another batch is another claim; no formula begins with hex digits.
+    # The same claim id in another batch is another claim.
     name = f"{fingerprint(asked)[:8]} {claim.claim_id}"
     # A claim with enrolled references alone has one row, with the writer to look them up by.
     return [(name, asked, reference, claim.writer, label) for reference in references or [""]]
@@ -145,7 +146,8 @@ def _write(rows: pd.DataFrame, folder: Path) -> None:
             raise ManifestError(
                 f"{path} must have the columns {', '.join(_COLUMNS)}, and labels {LABELS}."
             )
-        before["writer_id"] = before["writer_id"].map(unguarded)
+        for name in _NAMES:
+            before[name] = before[name].map(unguarded)
         rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
     _write_both(rows.sort_values("claim_id", kind="stable"), folder)
 
@@ -215,7 +217,7 @@ def _kept_in(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=_COLUMNS, dtype=str)
     table = read_manifest(path, required=_COLUMNS)
-    return table.assign(writer_id=table["writer_id"].map(unguarded))
+    return table.assign(**{name: table[name].map(unguarded) for name in _NAMES})
 
 
 def writers_of(claims: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:

@@ -70,7 +70,7 @@ def _counted(count: int, what: str) -> list[str]:
 def _claims_of(data_dir: Path, writer: str) -> tuple[int, set[str]]:
     """How many batches have claims about the writer, and pictures that these name."""
     ids: set[str] = set()
-    batches = 0
+    batches: set[Path] = set()
     finished, unfinished = "*/decisions.parquet", ".*.partial/shards/*.parquet"
     scored = data_dir / "stages" / "score"
     for path in sorted([*scored.glob(finished), *scored.glob(unfinished)]):
@@ -79,8 +79,9 @@ def _claims_of(data_dir: Path, writer: str) -> tuple[int, set[str]]:
             continue
         mine = table[table["writer_id"] == writer]
         ids |= set(mine["questioned_id"]) | set(mine["closest_reference_id"])
-        batches += bool(len(mine))
-    return batches, ids - {""}
+        if len(mine):
+            batches.add(path.relative_to(scored).parents[-2])  # the run's own folder
+    return len(batches), ids - {""}
 
 
 def _forget_batches(data_dir: Path, batches: int) -> list[str]:

@@ -236,9 +236,10 @@ def _checked(
         problem = "no_questioned" if not questioned else "several_questioned"
         detail = f"{len(questioned)} questioned signatures were given; a claim has exactly one."
         return Claim(claim_id, None, (), problem, detail, further)
-    if len(references) + len(kept) > _MOST_REFERENCES:
+    kept = kept[: max(_MOST_REFERENCES - len(references), 0)]
+    if len(references) > _MOST_REFERENCES:
         detail = (
-            f"It has {len(references) + len(kept):,} references; at most {_MOST_REFERENCES} are "
+            f"It has {len(references):,} references; at most {_MOST_REFERENCES} are "
             "compared. Name the best of them."
         )
         return Claim(claim_id, None, (), "too_many_references", detail, further)

@@ -189,7 +189,7 @@ def _read_workbook(path: Path) -> Iterator[pd.DataFrame]:
         raise ValueError(f"unpacked it would have {unpacked:,} bytes")
     beyond = _WORKBOOK_COLUMNS + 1
     with closing(importlib.import_module("openpyxl").load_workbook(path, read_only=True)) as book:
-        cells = book.worksheets[0].iter_rows(min_col=beyond, max_col=beyond, values_only=True)
+        cells = book.worksheets[0].iter_rows(min_col=beyond, values_only=True)
         if any(cell is not None for row in cells for cell in row):
             raise ValueError(f"it has more than {_WORKBOOK_COLUMNS} columns")
     yield pd.read_excel(path, dtype=str, keep_default_na=False)

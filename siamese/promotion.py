@@ -36,9 +36,9 @@ def judge(champion: Trials, challenger: Trials, *, policy: PolicySettings, seed:
 
     Promoted when EER_skilled is lower by more than noise (paired bootstrap over writers: the
     whole interval of the difference below 0), FAR_skilled at the policy is not higher by more
-    than noise, and the calibration is healthy. For the latter two both are calibrated anew on
-    half of the writers, in turn, and looked at on the other half: on those that a threshold was
-    fitted on, its FAR is that of the policy.
+    than noise, and the calibration is healthy: :data:`CALIBRATION_LIMIT`. For the latter two
+    both are calibrated anew on half of the writers, in turn, and looked at on the other half:
+    on those that a threshold was fitted on, its FAR is that of the policy.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def judge(champion: Trials, challenger: Trials, *, policy: PolicySettings, seed:
     """
     skilled = np.flatnonzero(np.isin(champion.kind, ["genuine", "skilled_forgery"]))
     old, new = champion.take(skilled), challenger.take(skilled)
-    before, after = _crossed(champion, policy), _crossed(challenger, policy)
+    before, after = crossed(champion, policy), crossed(challenger, policy)
 
     def eer_gap(weights: Floats) -> Floats:
         return eer(-new.distance, new.label, weights) - eer(-old.distance, old.label, weights)
@@ -103,11 +103,6 @@ class Crossed(NamedTuple):
     to_spare: Floats
 
 
-def crossed_calibration(trials: Trials, policy: PolicySettings) -> float:
-    """:func:`above_min` of trials, by calibrations on the other half of their writers."""
-    return above_min(trials, _crossed(trials, policy))
-
-
 def above_min(trials: Trials, crossed: Crossed) -> float:
     """Cllr − Cllr_min, each kind of forgery as often as it is there; infinite without an LR."""
     if np.isnan(crossed.log10_lr).any():
@@ -116,8 +111,11 @@ def above_min(trials: Trials, crossed: Crossed) -> float:
     return loss - cllr_min(-trials.distance, trials.label)
 
 
-def _crossed(trials: Trials, policy: PolicySettings) -> Crossed:
-    """nan, and all is accepted, where a half cannot be calibrated."""
+def crossed(trials: Trials, policy: PolicySettings) -> Crossed:
+    """Trials by calibrations on the other half of their writers.
+
+    nan, and all is accepted, where a half cannot be calibrated.
+    """
     names = np.unique(trials.writer)
     ratio, spare = np.full((2, len(trials.distance)), np.nan)
     spare[:] = np.inf

@@ -283,7 +283,10 @@
     if (event.key !== place) return;
     reread();
     counted();
-    draw();
+    for (const one of $("body").children) {
+      const choice = one.querySelector("select");
+      if (choice) choice.value = verdicts.get(one.row.claim_id) ?? "";
+    }
   });
 
   counted();

@@ -18,8 +18,11 @@ def people_csv(frame: pd.DataFrame, header: bool = True) -> str:
     Text that would gets a quote before it, unless it is a plain number. All text is in double
     quotes: Python before 3.11.9 leaves out those that a carriage return needs.
 
-    >>> people_csv(pd.DataFrame({"a": ["=1+1", "-5.0", "x;=2"]})).split()
-    ['"a"', '"\'=1+1"', '"-5.0"', '"x;\'=2"']
+    >>> print(people_csv(pd.DataFrame({"a": ["=1+1", "-5.0", "x;=2"]})).rstrip())
+    "a"
+    "'=1+1"
+    "-5.0"
+    "x;'=2"
     """
     safe = frame.copy()
     safe.columns = safe.columns.map(_no_formula)

@@ -194,8 +194,6 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     )
     if tracking.champion_of(client, model) != champion:  # meanwhile; an analyst's, perhaps
         return _judged(settings, splits, pairs, registered)
-    client.set_model_version_tag(model, version, "verdict", verdict.why)
-    told = verdict.why
     if verdict.promote:
         lost = old.provenance.get("recalibration")
         notice = (
@@ -205,6 +203,9 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
             else ""
         )
         told = _promoted(settings, version, verdict.why + notice)
+    else:
+        told = verdict.why
+        client.set_model_version_tag(model, version, "verdict", told)
     # Last: what was cut off before is judged again.
     client.set_model_version_tag(model, version, "judged_against", champion)
     return told
@@ -270,6 +271,7 @@ def _settled(
 def _promoted(settings: Settings, version: str, why: str) -> str:
     client = tracking.connect(settings)
     model = settings.tracking.model
+    client.set_model_version_tag(model, version, "verdict", why)
     tracking.set_champion(client, model, version, why)
     if str(client.get_registered_model(model).aliases.get("challenger")) == version:
         client.delete_registered_model_alias(model, "challenger")

@@ -23,7 +23,8 @@ KEPT = "Kept: it is in use."  # ends the line of what is not removed
 def prune(settings: Settings, dry_run: bool) -> list[str]:
     """Apply the retention policy; one line for each thing that is, or would be, removed.
 
-    A version that is champion, or was in the last thirty changes, stays: it can be rolled back to.
+    A version that is champion, or was in up to the last thirty changes, stays: it can be rolled
+    back to.
     """
     client = tracking.connect(settings)
     lines = []

@@ -48,7 +48,8 @@ def recalibrate(work: Work, settings: Settings, model: Output, labelled_dir: Pat
     )
     known = with_vectors(facts, verifier, stores)
     trials, left_out = recalibration.labelled_trials(claims, known, hashes, REFERENCES)
-    asked = {i: w for one in trials[:1] for i, w in zip(one.questioned, one.writer, strict=True)}
+    genuine = [one.of("genuine") for one in trials[:1]]
+    asked = {i: w for one in genuine for i, w in zip(one.questioned, one.writer, strict=True)}
     pictures = stored_facts(stores.canvases, verifier.imaging_settings, asked)
     made = recalibration.recalibrate(
         verifier,

@@ -73,14 +73,15 @@ class Work:
 
     def progress(self, what: str) -> Callable[[int, int], None]:
         """A function of (done, total) that now and then says how far, and how long still."""
-        last, told = time.monotonic(), 0
+        last, told = time.monotonic(), -1
 
         def tell(done: int, total: int) -> None:
             nonlocal last, told
             now = time.monotonic()
+            if told < 0:  # what a killed run left took no time
+                last, told = now, done
             if done < total and now - last < _PROGRESS_SECONDS:
                 return
-            # By what was done since the last time: what a killed run left took no time.
             left = (now - last) / max(done - told, 1) * (total - done)
             last, told = now, done
             tail = f", about {duration(left)} left" if done < total else ""

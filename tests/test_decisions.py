@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from siamese.calibration import CalibrationError, calibrate, p_genuine, policy_thresholds
 from siamese.config import PolicySettings
 from siamese.evaluation import Evaluation, evaluate
-from siamese.promotion import crossed_calibration, judge
+from siamese.promotion import above_min, crossed, judge
 from siamese.trials import Trials
 from siamese.verifier import Verifier, VerifierError
 
@@ -122,7 +122,8 @@ def test_better_but_uncalibrated_on_other_writers_is_not_promoted() -> None:
     # Every second writer signs at another scale: a threshold of one half is no good on the other.
     odd = np.isin(new.writer, np.unique(new.writer)[::2])
     new = replace(new, distance=np.where(odd, new.distance * 0.4, new.distance))
-    assert crossed_calibration(trials(1, 0.6), QUICK) < 0.1
+    good = trials(1, 0.6)
+    assert above_min(good, crossed(good, QUICK)) < 0.1
     lenient = QUICK.model_copy(update={"max_far_skilled": 0.5})
     verdict = judge(trials(1, 0.1), new, policy=lenient, seed=1)
     assert not verdict.promote

@@ -261,8 +261,11 @@ def test_a_later_verdict_replaces_an_earlier_one(claims: Path, tmp_path: Path) -
     folder = tmp_path / "feedback"
     kept(claims, "claim_id,verdict\na,genuine\nb,genuine\n", folder)
     kept(claims, "claim_id,verdict\na,forged\n", folder)
+    (claims / "b").rename(claims / "b;-1")
+    for verdict in ("forged", "genuine"):
+        kept(claims, f"claim_id,verdict\nb;'-1,{verdict}\n", folder)
     labels = {c.claim_id.split()[1]: label_of(c) for c in read_claims(folder)}
-    assert labels == {"a": "forged", "b": "genuine"}
+    assert labels == {"a": "forged", "b": "genuine", "b;'-1": "genuine"}
 
 
 def test_files_that_hold_no_verdicts_are_refused(tmp_path: Path) -> None:
