@@ -154,6 +154,7 @@ def test_two_windows_lose_no_verdict(system: System, browser: Browser) -> None:
     page, other = context.new_page(), context.new_page()
     for one in (page, other):
         one.goto(system.shown("Report").as_uri())
+        one.get_by_role("button", name="Claim").click()
     for one, claim, verdict in (
         (page, "C-0001", "forged"), (other, "C-0002", "genuine"), (page, "C-0003", "forged"),
     ):  # fmt: skip
