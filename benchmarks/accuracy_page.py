@@ -181,7 +181,7 @@ def _shifts(results: dict[str, Any]) -> list[str]:
 def _rescanned(
     rows: list[dict[str, Any]], names: dict[str, str], results: dict[str, Any]
 ) -> list[str]:
-    """Test pictures after what may happen to a scan, at the same frozen threshold."""
+    """Pictures after what may happen to a scan, at the same frozen threshold."""
     lines = [
         "## The same pictures, scanned or saved worse",
         "",

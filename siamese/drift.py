@@ -23,8 +23,7 @@ from siamese.trials import Trials
 from siamese.verifier import Verifier
 
 Floats = npt.NDArray[np.float64]
-#: How many are of each writer.
-Sizes = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
 #: Chance of one false alarm among all tests on a batch like the calibration data.
 LEVEL = 0.05
@@ -60,7 +59,7 @@ def compare(
     distances: Floats,
     pictures: pd.DataFrame,
     seed: int,
-    claims: Sizes | None = None,
+    claims: Ints | None = None,
 ) -> list[Shift]:
     """Hold a batch against a record.
 
@@ -137,27 +136,29 @@ def _values(
     known: Floats,
     writers: npt.NDArray[np.str_],
     new: Floats,
-    sizes: Sizes,
+    sizes: Ints,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
     rows = _rows_by_writer(writers)
+    pick = _one_of(rows, rng)
 
     def resample() -> float:
         drawn = known[_draw(rows, rng)]
         chosen = np.repeat(rng.integers(len(rows), size=len(sizes)), sizes)
-        return _ks(drawn, known[_one_of(rows, chosen, rng)])
+        return _ks(drawn, known[pick(chosen)])
 
     return _with_p_value(_ks(known, new), resample)
 
 
 def _distances(
-    trials: Trials, new: Floats, sizes: Sizes, rng: np.random.Generator
+    trials: Trials, new: Floats, sizes: Ints, rng: np.random.Generator
 ) -> tuple[float, float]:
     """D to the nearest mix of genuine, skilled and random trials: a batch's shares are unknown."""
     kinds = [np.flatnonzero(trials.kind == kind) for kind in np.unique(trials.kind)]
     rows = _rows_by_writer(trials.writer)
     # A writer who has none of a kind is as all are in it.
     by_kind = [[mine if len(mine := np.intersect1d(one, k)) else k for one in rows] for k in kinds]
+    picks = [_one_of(one, rng) for one in by_kind]
     shares = _SHARES if len(kinds) == 3 else _SHARES[_SHARES[:, 2] == 0][:, :2]
 
     def gaps(chosen: npt.NDArray[np.int64], batch: Floats) -> Floats:
@@ -172,9 +173,7 @@ def _distances(
     def resample() -> float:
         chosen = np.repeat(rng.integers(len(rows), size=len(sizes)), sizes)
         kind = rng.choice(len(kinds), len(chosen), p=fitted)
-        batch = [
-            trials.distance[_one_of(by_kind[k], chosen[kind == k], rng)] for k in range(len(kinds))
-        ]
+        batch = [trials.distance[pick(chosen[kind == k])] for k, pick in enumerate(picks)]
         return float(gaps(_draw(rows, rng), np.concatenate(batch)).min())
 
     return _with_p_value(float(observed.min()), resample)
@@ -189,13 +188,15 @@ def _rows_by_writer(writers: npt.NDArray[np.str_]) -> list[npt.NDArray[np.int64]
     return [np.flatnonzero(writers == writer) for writer in np.unique(writers)]
 
 
-def _one_of(
-    rows: Sequence[npt.NDArray[np.int64]], chosen: npt.NDArray[np.int64], rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """A row at random of each writer that was chosen."""
+def _one_of(rows: Sequence[Ints], rng: np.random.Generator) -> Callable[[Ints], Ints]:
+    """What gives a row at random of each writer that was chosen."""
     counts = np.array([len(mine) for mine in rows])
     order, starts = np.concatenate(rows), np.cumsum(counts) - counts
-    return order[starts[chosen] + (rng.random(len(chosen)) * counts[chosen]).astype(np.int64)]
+
+    def pick(chosen: Ints) -> Ints:
+        return order[starts[chosen] + (rng.random(len(chosen)) * counts[chosen]).astype(np.int64)]
+
+    return pick
 
 
 def _draw(rows: Sequence[npt.NDArray[np.int64]], rng: np.random.Generator) -> npt.NDArray[np.int64]:

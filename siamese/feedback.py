@@ -185,7 +185,10 @@ def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
 
 def feedback_alone(folder: Path, writer: str) -> set[str]:
     """Names of a writer's pictures that no other claim has; a name begins with the image id."""
-    table = _kept_in(folder)
+    return _alone(_kept_in(folder), writer)
+
+
+def _alone(table: pd.DataFrame, writer: str) -> set[str]:
     theirs = table["writer_id"] == writer
     mine, others = (
         {name for name in table.loc[rows, ["questioned", "reference"]].to_numpy().ravel() if name}
@@ -203,10 +206,10 @@ def forget_feedback(folder: Path, writer: str) -> int:
     -------
     The number of such pictures.
     """
-    alone = feedback_alone(folder, writer)
+    table = _kept_in(folder)
+    alone = _alone(table, writer)
     for name in alone:
         (folder / name).unlink(missing_ok=True)
-    table = _kept_in(folder)
     if (table["writer_id"] == writer).any():
         _write_both(table[table["writer_id"] != writer], folder)
     return len(alone)

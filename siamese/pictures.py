@@ -90,8 +90,11 @@ class Folder:
                 path = os.path.realpath(path)
         except (OSError, ValueError):  # too long, a NUL in it
             return None
-        allowed = any(f"{path}/".startswith(folder) for folder in self._allowed)
-        return Picture(Path(path), page) if allowed else None
+        return Picture(Path(path), page) if self._stays(path) else None
+
+    def _stays(self, path: str) -> bool:
+        """Whether a path without links in it is in one of the folders."""
+        return any(f"{path}/".startswith(folder) for folder in self._allowed)
 
     def expand(self, name: str) -> tuple[Picture | None, ...]:
         """The picture itself or, of a folder, those in it; None for what leaves the root."""
@@ -123,8 +126,7 @@ class Folder:
         Links that leave are not among them, nor what lies twenty folders deep.
         """
         paths: list[Path] = []
-        top = os.path.realpath(folder)
-        inside = any(f"{top}/".startswith(allowed) for allowed in self._allowed)
+        inside = self._stays(os.path.realpath(folder))
         for here, folders, files in os.walk(folder) if inside else ():
             if len(Path(here).parts) - len(folder.parts) >= _DEEPEST:
                 folders.clear()

@@ -103,7 +103,8 @@ def version_files(settings: Settings, version: str) -> Output:
     told = registered.tags.get("verifier_sha256")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{name}.lock")):  # workers may share the folder
-        if _whole(folder, told) is None:  # the copy here, if there is one, may be what is wrong
+        verifier = _whole(folder, told)
+        if verifier is None:  # the copy here, if there is one, may be what is wrong
             partial = folder.with_name(f".{name}.partial")
             for old in (partial, folder):
                 shutil.rmtree(old, ignore_errors=True)
@@ -113,14 +114,14 @@ def version_files(settings: Settings, version: str) -> Output:
             )
             if next(partial.rglob(_FACTS), None) is None:
                 raise NoModel(f"Version {version} of {model} holds no verifier.")
-            if _whole(partial, told) is None:
+            fetched = _whole(partial, told)
+            if fetched is None:
                 raise TamperedModel(
                     f"The files of {model} version {version} are not those that were registered. "
                     f"Look at who can write to {registered.source}."
                 )
             partial.rename(folder)
-        verifier = _whole(folder, told)
-        assert verifier is not None  # it was, a moment ago
+            verifier = folder / fetched.relative_to(partial)
         files = [sha256_of_file(path) for path in sorted(verifier.iterdir())]
         os.utime(folder)  # used now: see siamese.retention
     key = fingerprint(files, model, version)
