@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -37,6 +38,7 @@ from siamese.loss import ContrastiveTerms, pair_loss
 from siamese.model import SignatureNet, build_network
 
 ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "data" / "benchmarks"
 LONG = 2800  # steps
 ALONE = 500  # steps of the network by itself: all of a distance is what they taught it
 CPU = torch.device("cpu")
@@ -51,12 +53,21 @@ def code() -> str:
     Comments and docstrings aside. Of the benchmark's own files, those alone that no new row
     changes.
     """
+    return _named(imaging, training, evaluation, pairs, stretch)
+
+
+def code_of_vectors() -> str:
+    """The same of what makes a row's vectors: without what measures them."""
+    return _named(imaging, training)
+
+
+def _named(*modules: ModuleType) -> str:
     defaults = [
         kind().model_dump()
         for kind in (ImagingSettings, NetworkSettings, PairSettings, TrainingSettings)
     ]
     sources: dict[str, str] = {}
-    for module in (imaging, training, evaluation, pairs, stretch):
+    for module in modules:
         sources |= sources_of(module, (config,))
     for name in ("accuracy_data.py", "baselines.py"):
         sources[name] = Path(__file__).with_name(name).read_text()
@@ -102,10 +113,9 @@ def ours(
 
 def _kept(settings: TrainingSettings) -> Path:
     """Where a run is kept, by what it follows from."""
-    name = fingerprint(code(), SEED, SPLITS, settings.model_dump())
-    kept = ROOT / "data" / "benchmarks" / f"accuracy-{name}.pt"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    return kept
+    name = fingerprint(code_of_vectors(), SEED, SPLITS, settings.model_dump())
+    KEPT.mkdir(parents=True, exist_ok=True)
+    return KEPT / f"accuracy-{name}.pt"
 
 
 def disjoint_pairs(

@@ -16,7 +16,7 @@ import pandas as pd
 from accuracy_data import SEED, SOURCES, Data
 
 from siamese import imaging, reading
-from siamese.metrics import Estimate, bootstrap_over_writers
+from siamese.intervals import Estimate, bootstrap_over_writers
 
 FACTS = ("spread of the ink's tone", "thickness of strokes", "length of strokes", "height of ink")
 
@@ -61,5 +61,4 @@ def _shift(images: pd.DataFrame, values: npt.NDArray[np.float64]) -> Estimate:
         n=len(table),
         resamples=300,
         seed=SEED,
-        rate=False,
     )

@@ -24,7 +24,7 @@ from fusion import latest
 
 from siamese.config import PolicySettings
 from siamese.evaluation import policy_figures
-from siamese.metrics import Estimate
+from siamese.intervals import Estimate
 from siamese.pictures import Picture, hash_pictures
 from siamese.preparing import canvas_store, canvases_of
 from siamese.recalibration import recalibrate

@@ -40,4 +40,4 @@ def _invented(n_references: int) -> Trials:
     distance = np.clip(rng.normal(centres, 0.05), 0, 2)
     writers = np.array([f"w{i % 20}" for i in range(600)])
     asked = np.array([f"q{i}" for i in range(600)])
-    return Trials(n_references, distance, kinds, writers, asked, np.zeros(600))
+    return Trials(n_references, distance, kinds, writers, asked, np.zeros(600), writers)

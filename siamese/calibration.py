@@ -22,7 +22,7 @@ Decision = Literal["accept", "review", "reject", "unusable"]
 
 _LN10 = float(np.log(10))
 _NOTHING, _EVERYTHING = -1.0, 2.0  # distances at which no signature, and every one, is accepted
-_MANY = 100  # trials whose outermost can be relied on
+_MANY = 100  # questioned signatures whose outermost can be relied on
 
 
 class CalibrationError(RunError):
@@ -133,7 +133,7 @@ def _weights(trials: Trials) -> Floats:
     table = trials.to_frame()
     pairs = table.groupby(["kind", "writer"])["kind"].transform("size")
     writers = table.groupby("kind")["writer"].transform("nunique")
-    kinds = np.where(trials.label == 1, 1, table["kind"].nunique() - 1)
+    kinds = np.where(trials.label == 1, 1, len(set(trials.kind) - {"genuine"}))
     return np.asarray(1 / (pairs * writers * kinds), np.float64)
 
 
@@ -142,25 +142,25 @@ def policy_thresholds(trials: Trials, policy: PolicySettings) -> tuple[float, fl
 
     Accept at most at the largest distance that keeps FAR_skilled within the policy, reject
     above the smallest that keeps FRR within it, each writer weighing as much as another: on the
-    next signature, not on these, so that one error more is counted than was seen (Vovk,
-    Gammerman and Shafer 2005, §2.2), among as many as weights so uneven are worth. With few
-    trials the outermost of them say little, and the stricter of this and the bound for a normal
-    distribution holds. Pairs count as if they were independent, which those of a writer are
-    not: of few writers a limit is missed on others, by points. Where the two cross, every
+    next questioned signature, not on these, so that one error more is counted than was seen
+    (Vovk, Gammerman and Shafer 2005, §2.2), among as many signatures as weights so uneven are
+    worth: its pairs with several references are one signature's. With few signatures the
+    outermost of them say little, and the stricter of this and the bound for a normal
+    distribution holds. Signatures count as if they were independent, which those of a writer
+    are not: of few writers a limit is missed on others, by points. Where the two cross, every
     distance between them would do; both are then set halfway and nothing is left for review.
     """
     skilled = trials.of("genuine", "skilled_forgery")
-    weights = _weights(skilled)
-    genuine, forged = (skilled.label == label for label in (1, 0))
-    det = det_curve(-skilled.distance, skilled.label, weights)
+    det = det_curve(-skilled.distance, skilled.label, _weights(skilled))
     distance = -det.threshold
     distance[0] = _NOTHING
-    kept = np.flatnonzero(_on_the_next(det.far, weights[forged]) <= policy.max_far_skilled)
+    genuine, forged = skilled.of("genuine"), skilled.of("skilled_forgery")
+    kept = np.flatnonzero(_on_the_next(det.far, forged) <= policy.max_far_skilled)
     accept_at = float(distance[kept[-1]]) if len(kept) else _NOTHING
-    kept = np.flatnonzero(_on_the_next(det.frr, weights[genuine]) <= policy.max_frr)
+    kept = np.flatnonzero(_on_the_next(det.frr, genuine) <= policy.max_frr)
     reject_at = float(distance[kept[0]]) if len(kept) else _EVERYTHING
-    accept_at = min(accept_at, -_next_above(-skilled.distance[forged], policy.max_far_skilled))
-    reject_at = max(reject_at, _next_above(skilled.distance[genuine], policy.max_frr))
+    accept_at = min(accept_at, -_next_above(forged, policy.max_far_skilled, -1))
+    reject_at = max(reject_at, _next_above(genuine, policy.max_frr))
     equal = int(np.argmax(det.far >= det.frr))
     threshold = float((distance[max(equal - 1, 1)] + distance[equal]) / 2)
     if accept_at > reject_at:
@@ -168,18 +168,29 @@ def policy_thresholds(trials: Trials, policy: PolicySettings) -> tuple[float, fl
     return accept_at, reject_at, threshold
 
 
-def _on_the_next(shares: Floats, weights: Floats) -> Floats:
-    """Shares of error when one more is counted, with the effective number of trials (Kish 1965)."""
+def _on_the_next(shares: Floats, of: Trials) -> Floats:
+    """Shares of error when one more is counted.
+
+    With the effective number of questioned signatures (Kish 1965).
+
+    Parameters
+    ----------
+    shares : (...) of errors. of : the trials, of one kind, that they are shares of.
+    """
+    _, signature = np.unique(of.questioned, return_inverse=True)
+    weights = np.bincount(signature, _weights(of))
     effective = weights.sum() ** 2 / (weights**2).sum()
     return np.asarray((shares * effective + 1) / (effective + 1))
 
 
-def _next_above(values: Floats, share: float) -> float:
-    """What the next of some normal values is above with that probability; -inf with many values.
+def _next_above(trials: Trials, share: float, sign: int = 1) -> float:
+    """What the next of some normal distances is above with that probability, times a sign.
 
-    The prediction interval of Student's t (Hahn and Meeker 1991, §4.7).
+    The prediction interval of Student's t (Hahn and Meeker 1991, §4.7), of as many as questioned
+    signatures; -inf with many of them.
     """
-    if not 2 <= len(values) < _MANY:
+    n, values = len(np.unique(trials.questioned)), sign * trials.distance
+    if not 2 <= n < _MANY:
         return -np.inf
-    quantile = float(stdtrit(len(values) - 1, 1 - share))
-    return float(values.mean() + quantile * values.std(ddof=1) * np.sqrt(1 + 1 / len(values)))
+    quantile = float(stdtrit(n - 1, 1 - share))
+    return float(values.mean() + quantile * values.std(ddof=1) * np.sqrt(1 + 1 / n))

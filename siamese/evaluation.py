@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from siamese.calibration import Calibration
 from siamese.config import PolicySettings
+from siamese.intervals import Estimate, bootstrap_over_writers
 from siamese.metrics import (
-    Estimate,
     auc,
-    bootstrap_over_writers,
     cllr,
     cllr_min,
     eer,
@@ -130,10 +129,11 @@ def _estimates(rows: list[_Figure], policy: PolicySettings, seed: int) -> dict[s
         row.name: bootstrap_over_writers(
             lambda weights, row=row: row.statistic(row.of, weights),  # type: ignore[misc]
             row.of.writer,
+            questioned=row.of.questioned_writer,
             n=n,
             resamples=policy.bootstrap,
             seed=seed,
-            rate=row.rate,
+            signatures=len(np.unique(row.of.of(*row.kinds).questioned)) if row.rate else None,
         )
         for row in rows
         if (n := distinct(row.of.of(*row.kinds))) and len(np.unique(row.of.label)) == 2
@@ -168,7 +168,8 @@ def _frr(reject_at: float) -> Statistic:
 
 def _review(trials: Trials, weights: Floats) -> Floats:
     """Of trials with places for distances, see :func:`decision_figures`."""
-    return np.asarray((weights * (trials.distance == 1.0)).sum(-1) / weights.sum(-1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((weights * (trials.distance == 1.0)).sum(-1) / weights.sum(-1))
 
 
 def _cllr(calibration: Calibration) -> Statistic:

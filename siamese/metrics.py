@@ -1,4 +1,4 @@
-"""Error rates of verification, and their intervals.
+"""Error rates of verification.
 
 Scores are similarities: higher means more likely genuine. Labels are 1 for genuine pairs
 and 0 for forgeries. A questioned signature is accepted when ``score >= threshold``.
@@ -10,7 +10,6 @@ FRR).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,24 +30,6 @@ class Det:
     threshold: Floats
     far: Floats
     frr: Floats
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its interval.
-
-    ``n`` counts trials, ``writers`` the writers that were resampled. With no error seen in
-    ``n`` trials the upper end is the rule of three, 3/n.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    writers: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
 
 
 def det_curve(scores: Floats, labels: Ints, weights: Floats | None = None) -> Det:
@@ -90,7 +71,8 @@ def det_curve(scores: Floats, labels: Ints, weights: Floats | None = None) -> De
 def eer(scores: Floats, labels: Ints, weights: Floats | None = None) -> Floats:
     """Equal error rate, in [0, 1]: where FAR and FRR cross, between thresholds by a line.
 
-    Parameters as :func:`det_curve`. Returns a scalar, or one value a row of ``weights``.
+    Parameters as :func:`det_curve`. Returns a scalar, or one value a row of ``weights``; nan where
+    a row counts none of a kind.
 
     Examples
     --------
@@ -106,7 +88,8 @@ def eer(scores: Floats, labels: Ints, weights: Floats | None = None) -> Floats:
     low, high = (np.take_along_axis(gap, index, -1) for index in (before, after))
     share = np.where(high > low, -low / np.where(high > low, high - low, 1), 0.0)
     far_low, far_high = (np.take_along_axis(det.far, index, -1) for index in (before, after))
-    return np.asarray((far_low + share * (far_high - far_low))[..., 0])
+    crossing = (far_low + share * (far_high - far_low))[..., 0]
+    return np.asarray(np.where(np.isnan(gap[..., -1]), np.nan, crossing))
 
 
 def false_accept_rate(
@@ -173,43 +156,6 @@ def cllr_min(scores: Floats, labels: Ints) -> float:
     floor = 1.0 / (len(labels) + 2)
     posterior = np.clip(posterior, floor, 1 - floor)
     return min(1.0, float(cllr(np.log10(posterior / (1 - posterior)), labels)))
-
-
-def bootstrap_over_writers(
-    statistic: Callable[[Floats], Floats],
-    writers: npt.NDArray[np.str_],
-    *,
-    n: int,
-    resamples: int,
-    seed: int,
-    rate: bool = True,
-) -> Estimate:
-    """A figure with its 95 % percentile interval, resampling writers, not pairs.
-
-    Pairs of one writer go together, since they are not independent: the interval is that
-    of the figure on other writers. It is too narrow in three ways. Of a random pair the writer of
-    the reference alone is drawn again, not the other: its standard error may be half of what it
-    should be. Percentiles of few writers cover less than they say (of eight, some 88 %). And where
-    no error was seen, 3 / n stands for the upper end, as if pairs were independent.
-
-    Parameters
-    ----------
-    statistic : takes trial weights (B, N), returns (B,); called with all-one weights too.
-    writers : (N,) the writer of each trial.
-    n : the number of trials that the figure counts.
-    rate : the figure counts errors, so that 0 gets the rule of three, 3/n.
-    """
-    names, member = np.unique(writers, return_inverse=True)
-    value = float(statistic(np.ones((1, len(writers))))[0])
-    rng = np.random.default_rng(seed)
-    drawn: list[Floats] = []
-    for _ in range(0, resamples, 100):
-        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=100)
-        drawn.append(statistic(counts[:, member].astype(np.float64)))
-    low, high = np.nanpercentile(np.concatenate(drawn)[:resamples], [2.5, 97.5])
-    if rate and value == 0 and n:
-        high = max(high, min(1.0, 3.0 / n))
-    return Estimate(value, float(min(low, value)), float(max(high, value)), n, len(names))
 
 
 def _share(hit: npt.NDArray[np.bool_], of: npt.NDArray[np.bool_], weights: Floats | None) -> Floats:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from siamese.evaluation import Evaluation
-from siamese.metrics import Estimate
+from siamese.intervals import Estimate
 from siamese.probes import BACKGROUND_LIMIT, Probes
 from siamese.tables import SPLITS
 from siamese.verifier import Verifier

@@ -25,10 +25,10 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
 
     Each writer's genuine signatures are the references. Questioned against them are the
     writer's other genuine signatures (``genuine``, label 1), the forgeries of that writer
-    (``skilled_forgery``, label 0) and genuine signatures of other writers
-    (``random_forgery``, label 0). Up to the settings' number of each a writer, drawn
-    without replacement. Copies of one picture never meet, since they would be won for
-    nothing.
+    (``skilled_forgery``, label 0) and genuine signatures of other writers of the same source
+    (``random_forgery``, label 0), since another scanner would tell those of another. Up to the
+    settings' number of each a writer, drawn without replacement. Copies of one picture never
+    meet, since they would be won for nothing.
 
     Parameters
     ----------
@@ -43,10 +43,12 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
     is_genuine = (usable["kind"] == "genuine").to_numpy()
     ids = usable["image_id"].to_numpy(dtype=str)
     writers = usable["writer"].to_numpy(dtype=str)
+    sources = usable["source"].to_numpy(dtype=str)
     rows: list[tuple[object, ...]] = []
     for index, writer in enumerate(sorted(set(writers))):
         rng = np.random.default_rng((seed, index, 5))
         mine = writers == writer
+        beside = ~mine & np.isin(sources, np.unique(sources[mine]))
         references = np.flatnonzero(mine & is_genuine)
         first, second = np.triu_indices(len(references), 1)
         for kind, label, (left, right), most in (
@@ -60,7 +62,7 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
             (
                 "random_forgery",
                 0,
-                _product(references, np.flatnonzero(~mine & is_genuine)),
+                _product(references, np.flatnonzero(beside & is_genuine)),
                 settings.max_random,
             ),
         ):

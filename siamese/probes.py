@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 from siamese import imaging, reading
 from siamese.config import ImagingSettings
-from siamese.metrics import Estimate, auc, bootstrap_over_writers
+from siamese.intervals import Estimate, bootstrap_over_writers
+from siamese.metrics import auc
 
 Floats = npt.NDArray[np.float64]
 
@@ -90,7 +91,6 @@ def run_probes(
             n=int(test.sum()),
             resamples=300,
             seed=seed,
-            rate=False,
         )
 
     return Probes(

@@ -9,7 +9,8 @@ import numpy as np
 
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import PolicySettings
-from siamese.metrics import bootstrap_over_writers, cllr, cllr_min, eer, false_accept_rate
+from siamese.intervals import bootstrap_over_writers
+from siamese.metrics import cllr, cllr_min, eer, false_accept_rate
 from siamese.trials import Floats, Trials
 
 #: Most that Cllr may be above Cllr_min for the calibration to be healthy.
@@ -65,7 +66,6 @@ def judge(champion: Trials, challenger: Trials, *, policy: PolicySettings, seed:
             n=len(old.label),
             resamples=policy.bootstrap,
             seed=seed,
-            rate=False,
         )
         for statistic in (eer_gap, far_gap)
     )

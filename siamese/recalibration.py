@@ -19,7 +19,7 @@ from siamese.errors import InputError
 from siamese.evaluation import decision_figures, policy_figures
 from siamese.feedback import LABELS, writers_of
 from siamese.imaging import USABLE
-from siamese.metrics import Estimate
+from siamese.intervals import Estimate
 from siamese.pictures import Picture
 from siamese.record import Record
 from siamese.stretch import stretch

@@ -36,6 +36,7 @@ _TRIALS = pa.schema(
         ("writer", pa.dictionary(pa.int32(), pa.string())),
         ("questioned", pa.dictionary(pa.int32(), pa.string())),
         ("spread", pa.float64()),
+        ("questioned_writer", pa.dictionary(pa.int32(), pa.string())),
     ]
 )
 _PICTURES = pa.schema([("writer", pa.string()), *((name, pa.float64()) for name in STATISTICS)])

@@ -26,7 +26,7 @@ from siamese.drift import Shift, usual_references
 from siamese.evaluation import policy_figures
 from siamese.figures import claims_histogram_svg, det_svg
 from siamese.files import write_text
-from siamese.metrics import Estimate
+from siamese.intervals import Estimate
 from siamese.parquet import in_parts, open_parquet
 from siamese.preparing import Progress
 from siamese.tables import CLAIM_DECISIONS, DECISIONS

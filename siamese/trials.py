@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from siamese.tables import PAIR_KINDS
-
 Floats = npt.NDArray[np.float64]
 #: Of unit vectors.
 FARTHEST = 2.0
@@ -23,6 +21,7 @@ class Trials:
 
     distance : (N,) in [0, 2], fused over the references. kind : (N,) pair kinds. writer : (N,)
     whose references they are. questioned : (N,) ids. spread : (N,) of the references.
+    questioned_writer : (N,) who wrote or imitates: of a random forgery another writer.
     """
 
     n_references: int
@@ -31,6 +30,7 @@ class Trials:
     writer: npt.NDArray[np.str_]
     questioned: npt.NDArray[np.str_]
     spread: Floats
+    questioned_writer: npt.NDArray[np.str_]
 
     @property
     def label(self) -> npt.NDArray[np.int64]:
@@ -43,7 +43,13 @@ class Trials:
 
     @staticmethod
     def from_frame(frame: pd.DataFrame) -> Trials:
-        """Trials with one number of references, as :meth:`to_frame` gave them."""
+        """Trials with one number of references, as :meth:`to_frame` gave them.
+
+        Where a row does not say who wrote the questioned signature (models made before 2026-11-28
+        do not), the references' writer stands for him.
+        """
+        writers = frame["writer"]
+        others = frame.get("questioned_writer", writers)
         return Trials(
             int(frame["n_references"].iloc[0]),
             frame["distance"].to_numpy(np.float64),
@@ -51,6 +57,7 @@ class Trials:
             frame["writer"].to_numpy(str),
             frame["questioned"].to_numpy(str),
             frame["spread"].to_numpy(np.float64),
+            np.where(others.isna(), writers, others).astype(str),
         )
 
     def of(self, *kinds: str) -> Trials:
@@ -66,6 +73,7 @@ class Trials:
             self.writer[rows],
             self.questioned[rows],
             self.spread[rows],
+            self.questioned_writer[rows],
         )
 
     def stretched(self, by: float | Floats) -> Trials:
@@ -98,6 +106,7 @@ def single_trials(pairs: pd.DataFrame, distance: Floats) -> Trials:
         pairs["writer"].to_numpy(dtype=str),
         pairs["questioned_id"].to_numpy(dtype=str),
         np.zeros(len(pairs)),
+        pairs["questioned_writer"].to_numpy(dtype=str),
     )
 
 
@@ -152,40 +161,39 @@ def fused_trials(
     that the table holds as that writer's skilled forgeries, and all that it holds as random.
     """
     row = {image_id: i for i, image_id in enumerate(ids)}
-    columns: list[list[npt.NDArray[Any]]] = [[np.zeros(0)], [], [], [], [np.zeros(0)]]
+    columns: list[list[npt.NDArray[Any]]] = [[np.zeros(0)], [], [], [], [np.zeros(0)], []]
     for index, (writer, mine) in enumerate(pairs.groupby("writer", sort=True)):
         rng = np.random.default_rng((seed, index, n_references, 6))
-        by_kind = {kind: mine[mine["kind"] == kind] for kind in PAIR_KINDS}
-        own = by_kind["genuine"]
+        own = mine[mine["kind"] == "genuine"]
         genuine = np.unique(np.concatenate([own["reference_id"], own["questioned_id"]]).astype(str))
         if len(genuine) <= n_references:
             continue
+        asked_of = mine[["kind", "questioned_id", "questioned_writer"]].drop_duplicates()
+        forged = asked_of[asked_of["kind"] != "genuine"].sort_values(["kind", "questioned_id"])
         for _ in range(draws):
             order = rng.permutation(genuine)
             references = vectors[[row[i] for i in order[:n_references]]]
             spread = float(spread_of(references))
-            for kind in PAIR_KINDS:
-                questioned = (
-                    order[n_references:]
-                    if kind == "genuine"
-                    else np.unique(by_kind[kind]["questioned_id"].to_numpy(dtype=str))
-                )
-                asked = vectors[[row[i] for i in questioned]]
-                gaps = np.linalg.norm(asked[:, None] - references[None], axis=2)
-                n = len(questioned)
-                for column, values in zip(
-                    columns,
-                    (
-                        fuse(gaps.astype(np.float64), spread),
-                        np.full(n, kind),
-                        np.full(n, str(writer)),
-                        questioned,
-                        np.full(n, spread),
+            questioned = np.append(order[n_references:], forged["questioned_id"].to_numpy(str))
+            n, own_left = len(questioned), len(order) - n_references
+            asked = vectors[[row[i] for i in questioned]]
+            gaps = np.linalg.norm(asked[:, None] - references[None], axis=2)
+            for column, values in zip(
+                columns,
+                (
+                    fuse(gaps.astype(np.float64), spread),
+                    np.append(np.full(own_left, "genuine"), forged["kind"].to_numpy(str)),
+                    np.full(n, str(writer)),
+                    questioned,
+                    np.full(n, spread),
+                    np.append(
+                        np.full(own_left, str(writer)), forged["questioned_writer"].to_numpy(str)
                     ),
-                    strict=True,
-                ):
-                    column.append(values)
-    distance, kinds, writers, ids_asked, spreads = (
+                ),
+                strict=True,
+            ):
+                column.append(values)
+    distance, kinds, writers, ids_asked, spreads, others = (
         np.concatenate(column) if column else np.zeros(0, str) for column in columns
     )
-    return Trials(n_references, distance, kinds, writers, ids_asked, spreads)
+    return Trials(n_references, distance, kinds, writers, ids_asked, spreads, others)

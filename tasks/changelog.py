@@ -7,7 +7,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from siamese.evaluation import Evaluation
-from siamese.metrics import Estimate
+from siamese.intervals import Estimate
 from siamese.modelcard import TITLES, cell
 from siamese.tables import DECISIONS, PAIR_KINDS
 

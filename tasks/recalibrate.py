@@ -12,7 +12,7 @@ from siamese import recalibration
 from siamese.claims import hash_claims
 from siamese.config import Settings
 from siamese.files import read_json, write_json
-from siamese.metrics import Estimate
+from siamese.intervals import Estimate
 from siamese.preparing import prepare_files
 from siamese.record import stored_facts
 from siamese.scoring import Stores, files_of, near_references, with_vectors

@@ -29,7 +29,8 @@ def trials(seed: int, shift: float = 0.5, writers: int = 12, each: int = 30) -> 
             writer += [f"w{w}"] * each
     flat = np.concatenate(distance)
     questioned = np.array([f"q{i}" for i in range(len(flat))])
-    return Trials(1, flat, np.array(kind), np.array(writer), questioned, np.zeros(len(flat)))
+    whose = np.array(writer)
+    return Trials(1, flat, np.array(kind), whose, questioned, np.zeros(len(flat)), whose)
 
 
 def small_verifier() -> Verifier:

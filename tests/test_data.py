@@ -297,6 +297,18 @@ def test_pair_kinds_and_labels(writers: int, genuine: int, forged: int, seed: in
     assert counts.get("skilled_forgery", 0) == writers * genuine * forged
 
 
+def test_random_forgeries_are_of_the_same_source() -> None:
+    images = images_table(6)
+    images["source"] = np.where(images["writer"] < "s:004", "here", "there")
+    source_of = images.set_index("image_id")["source"]
+    pairs = build_pairs(images, PairSettings(), 1)
+    pairs = pairs[pairs["kind"] == "random_forgery"]
+    assert len(pairs) == 6 * 4 * 2 * 4
+    assert (
+        source_of[pairs["reference_id"]].to_numpy() == source_of[pairs["questioned_id"]].to_numpy()
+    ).all()
+
+
 def test_pairs_do_not_depend_on_row_order() -> None:
     images = images_table(5)
     shuffled = images.sample(frac=1, random_state=1)

@@ -71,6 +71,15 @@ def test_policy_is_kept_on_the_trials_it_was_fitted_on(
     assert (genuine > reject_at).mean() <= frr + 1e-9
 
 
+def test_pairs_of_one_questioned_signature_are_one_observation() -> None:
+    """Thirty-fold, each against other references, they support no looser policy."""
+    some = trials(3, writers=12, each=2)
+    many = some.take(np.repeat(np.arange(len(some.kind)), 30))
+    once, again = (policy_thresholds(one, POLICY) for one in (some, many))
+    assert again[0] <= once[0] + 0.02
+    assert again[1] >= once[1] - 0.02
+
+
 def test_every_distance_gets_one_decision() -> None:
     made = calibrate(trials(1, shift=0.2), POLICY)
     decisions = made.decide(np.linspace(0, 2, 200)).tolist()

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from siamese.intervals import bootstrap_over_writers
 from siamese.metrics import (
     auc,
-    bootstrap_over_writers,
     cllr,
     cllr_min,
     det_curve,
@@ -141,9 +141,51 @@ def test_interval_is_over_writers_not_pairs() -> None:
 
 def test_no_error_seen_gets_the_rule_of_three() -> None:
     found = bootstrap_over_writers(
-        lambda weights: np.zeros(len(weights)), np.array(["a", "b"]), n=150, resamples=100, seed=1
+        lambda weights: np.zeros(len(weights)),
+        np.array(["a", "b"]),
+        n=1000,
+        resamples=100,
+        seed=1,
+        signatures=150,
     )
     assert (found.value, found.low, found.high) == (0.0, 0.0, pytest.approx(0.02))
+
+
+def test_pairs_of_two_writers_vary_with_both() -> None:
+    """Some writers' signatures pass for those of anybody: the interval must show how many do."""
+    names = np.array([f"w{i}" for i in range(20)])
+    reference, questioned = (x.ravel() for x in np.meshgrid(names, names))
+    apart = reference != questioned
+    reference, questioned = reference[apart], questioned[apart]
+    passes = np.isin(questioned, names[:4]).astype(float)
+
+    def share(weights: np.ndarray) -> np.ndarray:
+        return (weights * passes).sum(-1) / weights.sum(-1)
+
+    some = {"n": 380, "resamples": 500, "seed": 1}
+    blind = bootstrap_over_writers(share, reference, **some)
+    found = bootstrap_over_writers(share, reference, questioned=questioned, **some)
+    assert blind.high - blind.low < 0.05
+    assert found.high - found.low > 0.25  # a share of 4 in 20 writers has 0.35
+    assert (found.value, found.writers) == (blind.value, 20)
+
+
+def test_a_pair_of_one_writer_counts_once_where_others_are_of_two() -> None:
+    seen: list[np.ndarray] = []
+
+    def keep(weights: np.ndarray) -> np.ndarray:
+        seen.append(weights)
+        return weights.sum(-1)
+
+    reference, questioned = np.array(["a", "b", "a"]), np.array(["a", "b", "b"])
+    bootstrap_over_writers(keep, reference, questioned=questioned, n=3, resamples=100, seed=1)
+    drawn = seen[1]
+    assert {tuple(row) for row in drawn} == {(2, 0, 0), (1, 1, 1), (0, 2, 0)}
+
+
+def test_a_resample_that_lacks_a_kind_has_no_eer() -> None:
+    scores, labels = np.array([0.9, 0.8, 0.1]), np.array([1, 1, 0])
+    assert np.isnan(eer(scores, labels, np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))).all()
 
 
 @settings(max_examples=20)

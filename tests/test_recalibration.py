@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from example_verifier import POLICY, small_verifier, trials
 
@@ -164,6 +166,15 @@ def test_a_record_is_saved_with_its_verifier(tmp_path: Path) -> None:
     assert again.test[0].distance.tolist() == trials(3).distance.tolist()
     assert again.calibration[1].kind.tolist() == trials(2).kind.tolist()
     pd.testing.assert_frame_equal(again.pictures, pictures, check_dtype=False)
+
+
+def test_a_record_that_does_not_say_who_wrote_the_questioned_signature() -> None:
+    files = Record((trials(1),), (trials(3),)).to_files()
+    table = pq.read_table(io.BytesIO(files["trials.parquet"])).drop_columns("questioned_writer")
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    (old,) = Record.from_files({**files, "trials.parquet": out.getvalue()}).test
+    assert old.questioned_writer.tolist() == trials(3).writer.tolist()
 
 
 # --- verdicts --------------------------------------------------------------------------------
