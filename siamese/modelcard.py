@@ -81,9 +81,7 @@ def render(
             "",
             *_figures(evaluations),
             "",
-            "Intervals are 95 %, by bootstrap over writers; with random forgeries in them they are "
-            "too narrow, by up to half, for of such a pair one writer alone is drawn again. "
-            "Thresholds come from the calibration writers; of few, they miss the policy on others.",
+            "Intervals are 95 %, by bootstrap over writers, both of a random pair. Thresholds come from the calibration writers; of few, they miss the policy on others.",
             "",
             "## Leak probes",
             "",
