@@ -81,7 +81,8 @@ def render(
             "",
             *_figures(evaluations),
             "",
-            "Intervals are 95 %, by bootstrap over writers, both of a random pair. Thresholds come from the calibration writers; of few, they miss the policy on others.",
+            "Intervals are 95 %, by bootstrap over writers, both of a random pair. "
+            "Thresholds come from the calibration writers; of few, they miss the policy on others.",
             "",
             "## Leak probes",
             "",
