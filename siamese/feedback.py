@@ -137,18 +137,13 @@ def _write(rows: pd.DataFrame, folder: Path) -> None:
     """
     if rows.empty:
         return
-    path = folder / "claims.csv"
-    if path.is_file():
-        before = read_manifest(path)
-        missing = set(_COLUMNS) - set(before.columns)
-        before["label"] = before.get("label", pd.Series(dtype=str)).str.strip().str.lower()
-        if missing or not before["label"].isin(LABELS).all():
-            raise ManifestError(
-                f"{path} must have the columns {', '.join(_COLUMNS)}, and labels {LABELS}."
-            )
-        for name in _NAMES:
-            before[name] = before[name].map(unguarded)
-        rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
+    before = _kept_in(folder)
+    before["label"] = before["label"].str.strip().str.lower()
+    if not before["label"].isin(LABELS).all():
+        raise ManifestError(
+            f"{folder / 'claims.csv'} must have {' or '.join(LABELS)} in the column label."
+        )
+    rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
     _write_both(rows.sort_values("claim_id", kind="stable"), folder)
 
 

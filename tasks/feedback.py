@@ -20,6 +20,11 @@ def feedback_folder(settings: Settings) -> Path:
     return settings.data_dir.resolve() / "feedback"
 
 
+def lock_of_feedback(folder: Path) -> FileLock:
+    """Held by whoever writes to it: two analysts at once, or one who forgets."""
+    return FileLock(folder / ".lock")
+
+
 @task(name="feedback")
 def feedback(settings: Settings, claims_dir: Path, verdicts: Path) -> pd.DataFrame:
     """One row a verdict, with its outcome; see :func:`siamese.feedback.keep`."""
@@ -28,7 +33,7 @@ def feedback(settings: Settings, claims_dir: Path, verdicts: Path) -> pd.DataFra
     ids = hash_claims(claims)
     folder = feedback_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # two analysts at once
+    with lock_of_feedback(folder):
         outcomes = keeping.keep(
             claims, ids, said, settings.imaging, folder, workers=settings.scoring.workers
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import nullcontext
 
-from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
@@ -17,7 +16,7 @@ from siamese.errors import RunError
 from siamese.verifier import Verifier
 from tasks import tracking
 from tasks.champion import version_files
-from tasks.feedback import feedback_folder
+from tasks.feedback import feedback_folder, lock_of_feedback
 from tasks.stage import tell
 
 #: Among a run's artifacts, what shows signatures of test writers.
@@ -28,7 +27,7 @@ HARDEST = "figures/hardest_pairs.png"
 def forget(settings: Settings, writer: str) -> list[str]:
     """Remove what is kept of a writer; one sentence for each kind of thing."""
     kept = feedback_folder(settings)
-    with FileLock(kept / ".lock") if kept.is_dir() else nullcontext():  # verdicts may come in
+    with lock_of_feedback(kept) if kept.is_dir() else nullcontext():
         told = forgetting.forget(settings.data_dir.resolve(), writer)
     told += _models(settings, writer)
     told = told or ["Nothing is kept of this writer, and no model was trained on them."]

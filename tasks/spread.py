@@ -41,11 +41,11 @@ def spread(settings: Settings, model: Output, claims_dir: Path) -> int:
     To be called in a flow: its task runner says where the packets are embedded.
     """
     data_dir = settings.data_dir.resolve()
-    address = settings.scoring.exchange or str(data_dir / "exchange")
-    if "://" not in address:  # a worker may run in another folder than this
-        address = str(Path(address).resolve())
+    place = Place.of(settings.scoring.exchange or data_dir / "exchange")
+    # A worker may run in another folder than this.
+    address = settings.scoring.exchange if place.local is None else str(place.local)
     sender = fingerprint(platform.node(), data_dir)
-    place, verifier = Place.of(address), Verifier.load(model.path)
+    verifier = Verifier.load(model.path)
     stores, enrolment = Stores.of(verifier, data_dir / "store"), enrolment_of(settings)
     found = claims_of(settings, claims_dir, enrolment)
     sent = packets.send_verifier(model.path, place)

@@ -264,7 +264,10 @@ def test_feedback_that_was_edited_by_hand(claims: Path, tmp_path: Path) -> None:
     assert sorted(label_of(claim) for claim in read_claims(folder)) == ["forged", "genuine"]
     before = path.read_text()
     path.write_text(before.replace("genuine", "perhaps"))
-    with pytest.raises(ManifestError, match="must have the columns"):
+    with pytest.raises(ManifestError, match="genuine or forged in the column label"):
+        kept(claims, "claim_id,verdict\nc,forged\n", folder)
+    path.write_text(before.replace("writer_id", "who"))
+    with pytest.raises(ManifestError, match="writer_id"):
         kept(claims, "claim_id,verdict\nc,forged\n", folder)
 
 
