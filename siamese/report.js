@@ -261,8 +261,8 @@
     "/": () => $("search").focus(), e: exported,
   };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    if (!$("keys").checked || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target !== $("keys") && ["INPUT", "SELECT"].includes(event.target.tagName)) return;
     if (keys[event.key]) {
       event.preventDefault();
       keys[event.key]();

@@ -114,7 +114,11 @@ def test_verdicts_by_keyboard_and_mouse_are_exported_and_read_back(
     page.locator("#judged").select_option("given")
     names = page.locator("#body td.id").all_inner_texts()
     page.reload()  # what was said is still there
+    page.get_by_label("Keys").uncheck()  # as who speaks to the browser may have to
+    page.keyboard.press("j")
+    page.keyboard.press("f")
     assert "(3)" in page.get_by_role("button", name="Export").inner_text()
+    page.get_by_label("Keys").check()
     with page.expect_download() as started:
         page.keyboard.press("e")
     path = tmp_path / "verdicts.csv"
