@@ -102,8 +102,9 @@ def measure(data: Data, sources: Sequence[str], made: Mapping[str, Floats]) -> d
         with mock.patch("siamese.trials.fuse", lambda gaps, spread: gaps.mean(axis=-1)):
             by_mean = calibrate(_pooled(seen, sources, 5), POLICY)
             found[f"{source} 5 mean"] = _figures(seen.as_decided(source, 5), by_mean)
-    for name in made.keys() - {AS_THEY_ARE}:
-        found |= _worse(seen, made[name], name, calibrations[1])
+    for name, vectors in made.items():
+        if name != AS_THEY_ARE:
+            found |= _worse(seen, vectors, name, calibrations[1])
     return found
 
 

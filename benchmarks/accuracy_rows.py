@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -15,72 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from accuracy_data import SEED, SOURCES, SPLITS, Canvases, Data, levelled
+from accuracy_data import SEED, SOURCES, Canvases, Data, levelled
 
-from siamese import (
-    config,
-    embedding,
-    evaluation,
-    fitting,
-    imaging,
-    pairs,
-    stretch,
-    strokes,
-    telling,
-    training,
-    words,
-)
-from siamese.config import ImagingSettings, NetworkSettings, PairSettings, TrainingSettings
+from siamese import embedding, fitting, strokes, telling, training, words
+from siamese.config import NetworkSettings, PairSettings, TrainingSettings
 from siamese.edges import find_edges
 from siamese.embedding import in_batches
-from siamese.files import fingerprint, sources_of
 from siamese.loss import ContrastiveTerms, pair_loss
 from siamese.model import SignatureNet, build_network
 
-ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "data" / "benchmarks"
 LONG = 2800  # steps
 ALONE = 500  # steps of the network by itself: all of a distance is what they taught it
 CPU = torch.device("cpu")
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]
-
-
-def code() -> str:
-    """Names the code that trains and measures, and the settings of which a row says nothing.
-
-    Comments and docstrings aside. Of the benchmark's own files, those alone that no new row
-    changes.
-    """
-    return _named(imaging, training, evaluation, pairs, stretch)
-
-
-def code_of_vectors() -> str:
-    """The same of what makes a row's vectors: without what measures them."""
-    return _named(imaging, training)
-
-
-def _named(*modules: ModuleType) -> str:
-    defaults = [
-        kind().model_dump()
-        for kind in (ImagingSettings, NetworkSettings, PairSettings, TrainingSettings)
-    ]
-    sources: dict[str, str] = {}
-    for module in modules:
-        sources |= sources_of(module, (config,))
-    for name in ("accuracy_data.py", "baselines.py"):
-        sources[name] = Path(__file__).with_name(name).read_text()
-    return fingerprint({name: _meaning(text) for name, text in sources.items()}, *defaults)
-
-
-def _meaning(source: str) -> str:
-    """What a source does, without what it says."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            del node.body[: ast.get_docstring(node) is not None]
-    return ast.dump(tree)
 
 
 def ours(
@@ -90,14 +36,9 @@ def ours(
     sources: Sequence[str] = SOURCES,
     network: NetworkSettings | None = None,
     every: int = 1,
-    goes_on: bool = False,
     **changes: Any,
 ) -> Embed:
-    """Ours, on (every so-many-th of the) writers of some sources, with some settings changed.
-
-    One that goes on where it was stopped keeps a file of its own by its settings, so that it may
-    differ from others of its kind in nothing else.
-    """
+    """Ours, on (every so-many-th of the) writers of some sources, with some settings changed."""
     settings = TrainingSettings(**{"steps": steps, "evaluate_every": max(steps // 5, 1), **changes})
     made = training.train(
         data.signatures("train", canvases, sources, every),
@@ -105,17 +46,9 @@ def ours(
         network or NetworkSettings(),
         settings,
         SEED,
-        checkpoint=_kept(settings) if goes_on else None,
         on_epoch=lambda epoch: print(f"  step {epoch.step}: {epoch.selection:.3f}", flush=True),
     )
     return lambda some: embedding.embed(made.network, some)
-
-
-def _kept(settings: TrainingSettings) -> Path:
-    """Where a run is kept, by what it follows from."""
-    name = fingerprint(code_of_vectors(), SEED, SPLITS, settings.model_dump())
-    KEPT.mkdir(parents=True, exist_ok=True)
-    return KEPT / f"accuracy-{name}.pt"
 
 
 def disjoint_pairs(
@@ -271,7 +204,7 @@ def _without(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
 
 
 def _long(**changes: Any) -> Callable[[Data, Canvases, int], Embed]:
-    return lambda data, canvases, _: ours(data, canvases, LONG, goes_on=True, **changes)
+    return lambda data, canvases, _: ours(data, canvases, LONG, **changes)
 
 
 def _alone(steps: int = ALONE, **changes: Any) -> Callable[[Data, Canvases, int], Embed]:

@@ -187,10 +187,12 @@ def _next_above(trials: Trials, share: float, sign: int = 1) -> float:
     """What the next of some normal distances is above with that probability, times a sign.
 
     The prediction interval of Student's t (Hahn and Meeker 1991, §4.7), of as many as questioned
-    signatures; -inf with many of them.
+    signatures, each writer weighing as much as another; -inf with many of them.
     """
     n, values = len(np.unique(trials.questioned)), sign * trials.distance
     if not 2 <= n < _MANY:
         return -np.inf
-    quantile = float(stdtrit(n - 1, 1 - share))
-    return float(values.mean() + quantile * values.std(ddof=1) * np.sqrt(1 + 1 / n))
+    weights = _weights(trials)
+    mean = float(np.average(values, weights=weights))
+    spread = float(np.average((values - mean) ** 2, weights=weights) * n / (n - 1)) ** 0.5
+    return mean + float(stdtrit(n - 1, 1 - share)) * spread * (1 + 1 / n) ** 0.5

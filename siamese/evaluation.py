@@ -133,7 +133,7 @@ def _estimates(rows: list[_Figure], policy: PolicySettings, seed: int) -> dict[s
             n=n,
             resamples=policy.bootstrap,
             seed=seed,
-            signatures=len(np.unique(row.of.of(*row.kinds).questioned)) if row.rate else None,
+            signatures=_fewest_signatures(row.of.of(*row.kinds)) if row.rate else None,
         )
         for row in rows
         if (n := distinct(row.of.of(*row.kinds))) and len(np.unique(row.of.label)) == 2
@@ -148,6 +148,14 @@ def distinct(trials: Trials) -> int:
     if trials.n_references == 1:
         return len(trials.kind)
     return len(set(zip(trials.writer.tolist(), trials.questioned.tolist(), strict=True)))
+
+
+def _fewest_signatures(trials: Trials) -> int:
+    """Questioned signatures of the kinds counted: of two that are held apart, the fewer.
+
+    Forgeries of both kinds are one.
+    """
+    return min(len(np.unique(trials.questioned[trials.label == one])) for one in {*trials.label})
 
 
 def _eer(trials: Trials, weights: Floats) -> Floats:
