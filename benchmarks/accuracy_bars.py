@@ -40,7 +40,7 @@ def lines_of_bars(rows: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         "## What is to be reached",
         "",
-        "The project's bars, each by the row that it is meant for; the last six are for writers of a",
+        "The bars, each by the row that it is meant for; the last six are for writers of a",
         "source that was left out of training and calibration.",
         "",
         "| row | test writers | figure | is | bar | |",

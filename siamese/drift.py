@@ -19,6 +19,7 @@ import pandas as pd
 
 from siamese.preparing import canvas_store
 from siamese.record import STATISTICS, Record, stored_facts
+from siamese.spreadsheets import unguarded
 from siamese.trials import Trials
 from siamese.verifier import Verifier
 
@@ -122,7 +123,7 @@ def _whose(decisions: pd.DataFrame) -> pd.Series:
     pictures = decisions["questioned_id"]
     if "writer_id" not in decisions:
         return pictures
-    named = decisions["writer_id"].fillna("")  # of batches together, some may name none
+    named = decisions["writer_id"].fillna("").map(unguarded)  # of some batches none may be named
     return named.where(named != "", pictures)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock
 
 from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
@@ -26,6 +28,7 @@ from siamese.pictures import (
     folder_of,
     hash_pictures,
     is_there,
+    keep_only,
     need_pdf_reader,
 )
 from siamese.preparing import Progress, canvas_store, prepare_files
@@ -62,12 +65,12 @@ class Enrolment:
     folder: Path
     table: pd.DataFrame
 
-    @property
+    @cached_property
     def writers(self) -> dict[str, tuple[str, ...]]:
         """Image ids of every writer's references."""
         return {str(w): tuple(ids) for w, ids in self.table.groupby("writer_id")["image_id"]}
 
-    @property
+    @cached_property
     def files(self) -> dict[str, Path]:
         """The picture of every image id."""
         return {
@@ -75,7 +78,7 @@ class Enrolment:
             for image_id, file in zip(self.table["image_id"], self.table["file"], strict=True)
         }
 
-    @property
+    @cached_property
     def names(self) -> dict[tuple[str, str], str]:
         """What each was called, by writer and image id."""
         keys = self.table[["writer_id", "image_id"]].itertuples(index=False, name=None)
@@ -120,12 +123,22 @@ def forget_enrolled(folder: Path, writer: str) -> int:
     -------
     How many references nobody else has.
     """
-    alone = enrolled_alone(folder, writer)
-    for file in alone["file"]:
-        (folder / "pictures" / file).unlink(missing_ok=True)
-    # By their own names: what others have of the same pictures stays.
-    _store(folder).remove(lambda rows: pc.equal(rows["writer_id"], writer))
+    if not folder.is_dir():
+        return 0
+    with _locked(folder):
+        alone = enrolled_alone(folder, writer)
+        for file in alone["file"]:
+            (folder / "pictures" / file).unlink(missing_ok=True)
+        # By their own names: what others have of the same pictures stays.
+        _store(folder).remove(lambda rows: pc.equal(rows["writer_id"], writer))
+        keep_only(folder / "pictures", _store(folder).columns("file")["file"])
     return len(alone)
+
+
+def _locked(folder: Path) -> FileLock:
+    """Held by whoever enrols or forgets: a picture is there before the row that names it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".lock")
 
 
 def read_references(root: Path) -> list[Reference]:
@@ -201,9 +214,9 @@ def enrol(
         workers=workers,
         progress=progress,
     )
-    known = set(read_enrolment(folder).names)
     outcomes, rows = [], []
-    with Decoders(workers) as decoders:
+    with Decoders(workers) as decoders, _locked(folder):
+        known = set(read_enrolment(folder).names)
         for one in references:
             outcome, detail = "reference_missing", "There is no such picture in the folder."
             if not one.writer_id:
@@ -224,5 +237,6 @@ def enrol(
                     if outcome == "enrolled":
                         rows.append((one.writer_id, one.name, image_id, file, enrolled_at))
             outcomes.append((one.writer_id, one.name, outcome, detail))
-    _store(folder).put(pd.DataFrame(rows, columns=_SCHEMA.names))
+        _store(folder).put(pd.DataFrame(rows, columns=_SCHEMA.names))
+        keep_only(folder / "pictures", _store(folder).columns("file")["file"])
     return pd.DataFrame(outcomes, columns=["writer_id", "name", "outcome", "detail"])

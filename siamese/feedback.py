@@ -23,7 +23,7 @@ from siamese.config import ImagingSettings
 from siamese.decoding import Decoders
 from siamese.files import fingerprint, write_text
 from siamese.manifests import ManifestError, read_manifest
-from siamese.pictures import Picture, copy_picture
+from siamese.pictures import Picture, copy_picture, keep_only
 from siamese.spreadsheets import people_csv, unguarded
 
 LABELS = ("genuine", "forged")
@@ -109,6 +109,7 @@ def keep(
                     outcome, detail = "unreadable", str(error)
             outcomes.append((claim_id, outcome, detail))
     _write(pd.DataFrame(rows, columns=_COLUMNS), folder)
+    _tidy(folder)
     return pd.DataFrame(outcomes, columns=["claim_id", "outcome", "detail"])
 
 
@@ -138,11 +139,6 @@ def _write(rows: pd.DataFrame, folder: Path) -> None:
     if rows.empty:
         return
     before = _kept_in(folder)
-    before["label"] = before["label"].str.strip().str.lower()
-    if not before["label"].isin(LABELS).all():
-        raise ManifestError(
-            f"{folder / 'claims.csv'} must have {' or '.join(LABELS)} in the column label."
-        )
     rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
     _write_both(rows.sort_values("claim_id", kind="stable"), folder)
 
@@ -207,14 +203,30 @@ def forget_feedback(folder: Path, writer: str) -> int:
         (folder / name).unlink(missing_ok=True)
     if (table["writer_id"] == writer).any():
         _write_both(table[table["writer_id"] != writer], folder)
+    _tidy(folder)
     return len(alone)
 
 
+def _tidy(folder: Path) -> None:
+    """Remove pictures that no claim names: of verdicts that were replaced, or half kept."""
+    named = _kept_in(folder)[["questioned", "reference"]].to_numpy().ravel()
+    keep_only(folder / _PICTURES, (Path(name).name for name in named))
+
+
 def _kept_in(folder: Path) -> pd.DataFrame:
+    """The claims kept so far.
+
+    Raises
+    ------
+    ManifestError : somebody changed them into something that they cannot be.
+    """
     path = folder / "claims.csv"
     if not path.is_file():
         return pd.DataFrame(columns=_COLUMNS, dtype=str)
     table = read_manifest(path, required=_COLUMNS)
+    table["label"] = table["label"].str.strip().str.lower()
+    if not table["label"].isin(LABELS).all():
+        raise ManifestError(f"{path} must have {' or '.join(LABELS)} in the column label.")
     return table.assign(**{name: table[name].map(unguarded) for name in _NAMES})
 
 

@@ -8,6 +8,7 @@ and the training sets that were read from elsewhere, is not ours to remove, and 
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,11 +19,25 @@ import pyarrow.compute as pc
 from siamese.enrolment import enrolled_alone, enrolment_folder, forget_enrolled
 from siamese.errors import InputError
 from siamese.feedback import feedback_alone, forget_feedback
+from siamese.files import write_text
+from siamese.spreadsheets import unguarded
 from siamese.store import ContentStore
-from siamese.tables import CLAIM_DECISIONS, IMAGES
+from siamese.tables import CLAIM_DECISIONS, FILES, IMAGES, Table, TableError
 
 # The decisions last: they tell whose claims they are.
 _OF_CLAIMS = ("explain", "drift", "report", "score")
+#: Where pictures of training sets are named. Of one that lies there twice, images name one file.
+_OF_SETS: Mapping[str, Table] = {
+    "stages/*/*/images.parquet": IMAGES,
+    "stages/*/*/files.parquet": FILES,
+    "raw/listed/*.parquet": FILES,
+}
+
+
+def forgotten(raw: Path) -> str:
+    """Changes whenever pictures of somebody were removed from the training sets kept here."""
+    path = raw / "forgotten"
+    return path.read_text() if path.is_file() else ""
 
 
 def forget(data_dir: Path, writer: str) -> list[str]:
@@ -41,7 +56,7 @@ def forget(data_dir: Path, writer: str) -> list[str]:
     if not writer.strip():
         raise InputError("Name the writer that is to be forgotten.")
     enrolled, feedback = enrolment_folder(data_dir), data_dir / "feedback"
-    batches, of_claims = _claims_of(data_dir, writer)
+    batches, of_claims, damaged = _claims_of(data_dir, writer)
     datasets = _datasets_of(data_dir, writer)
     ids = of_claims.union(*(set(mine["image_id"]) for mine in datasets.values()))
     ids |= set(enrolled_alone(enrolled, writer)["image_id"])
@@ -54,8 +69,12 @@ def forget(data_dir: Path, writer: str) -> list[str]:
         *_counted(rows, "canvas(es) and vector(s) removed."),
         *_counted(forget_enrolled(enrolled, writer), "enrolled reference(s) removed."),
         *_counted(forget_feedback(feedback, writer), "picture(s) of feedback removed."),
-        *_forget_datasets(data_dir, datasets),
+        *_forget_datasets(data_dir, writer, datasets),
         *_forget_batches(data_dir, batches),
+        *(
+            f"{path} could not be read, and may be about this writer: delete it."
+            for path in damaged
+        ),
     ]
 
 
@@ -67,21 +86,27 @@ def _counted(count: int, what: str) -> list[str]:
     return [f"{count:,} {what}"] if count else []
 
 
-def _claims_of(data_dir: Path, writer: str) -> tuple[int, set[str]]:
-    """How many batches have claims about the writer, and pictures that these name."""
+def _claims_of(data_dir: Path, writer: str) -> tuple[int, set[str], list[Path]]:
+    """How many batches have claims about the writer, pictures that these name, damaged tables."""
     ids: set[str] = set()
     batches: set[Path] = set()
+    damaged: list[Path] = []
     finished, unfinished = "*/decisions.parquet", ".*.partial/shards/*.parquet"
     scored = data_dir / "stages" / "score"
+    asked = ("writer_id", "questioned_id", "closest_reference_id")
     for path in sorted([*scored.glob(finished), *scored.glob(unfinished)]):
-        table = CLAIM_DECISIONS.read_whole(path)
-        if table is None or "writer_id" not in table:
+        try:
+            table = CLAIM_DECISIONS.columns(path, asked)
+        except (OSError, pa.ArrowException, TableError):
+            damaged.append(path)
             continue
-        mine = table[table["writer_id"] == writer]
+        if "writer_id" not in table:
+            continue
+        mine = table[table["writer_id"].fillna("").map(unguarded).str.strip() == writer]
         ids |= set(mine["questioned_id"]) | set(mine["closest_reference_id"])
         if len(mine):
             batches.add(path.relative_to(scored).parents[-2])  # the run's own folder
-    return len(batches), ids - {""}
+    return len(batches), ids - {""}, damaged
 
 
 def _forget_batches(data_dir: Path, batches: int) -> list[str]:
@@ -101,19 +126,25 @@ def _forget_batches(data_dir: Path, batches: int) -> list[str]:
 def _datasets_of(data_dir: Path, writer: str) -> dict[Path, pd.DataFrame]:
     """The writer's rows in each table of training pictures that has some."""
     found = {}
-    for path in sorted((data_dir / "stages").glob("*/*/images.parquet")):
-        table = IMAGES.read_whole(path)
-        if table is None:
-            continue
-        mine = table[(table["writer"] == writer) | table["writer"].str.endswith(f":{writer}")]
-        if len(mine):
-            found[path] = mine
+    for pattern, contract in _OF_SETS.items():
+        for path in sorted(data_dir.glob(pattern)):
+            table = contract.read_whole(path)
+            if table is not None and len(mine := table[_is(table["writer"], writer)]):
+                found[path] = mine
     return found
 
 
-def _forget_datasets(data_dir: Path, datasets: Mapping[Path, pd.DataFrame]) -> list[str]:
+def _is(names: pd.Series, writer: str) -> pd.Series:
+    return (names == writer) | names.str.endswith(f":{writer}")
+
+
+def _forget_datasets(
+    data_dir: Path, writer: str, datasets: Mapping[Path, pd.DataFrame]
+) -> list[str]:
     """Remove the writer's pictures in training sets, and then what names them."""
-    inside = outside = 0
+    raw, inside, outside = data_dir / "raw", 0, 0
+    if datasets and raw.is_dir():
+        write_text(raw / "forgotten", uuid.uuid4().hex)
     for file in {Path(name) for mine in datasets.values() for name in mine["path"]}:
         if not file.is_file():
             continue
@@ -125,7 +156,11 @@ def _forget_datasets(data_dir: Path, datasets: Mapping[Path, pd.DataFrame]) -> l
     if datasets:  # its figures show pairs of test writers
         _remove(data_dir / "stages" / "evaluate")
     for path in datasets:
-        _remove(path.parent)
+        if path.is_relative_to(raw):
+            table = FILES.read(path)
+            FILES.write(table[~_is(table["writer"], writer)], path, {})
+        else:
+            _remove(path.parent)
     return [
         *_counted(inside, "picture(s) of training sets removed."),
         *_counted(outside, "picture(s) are in folders of yours: remove them there."),

@@ -192,6 +192,14 @@ def copy_picture(
     return name
 
 
+def keep_only(folder: Path, names: Iterable[str]) -> None:
+    """Remove from a folder of copies what nothing names: also what a killed process left."""
+    named = set(names)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name not in named and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def _undecoded(_: tuple[Path, int], why: str) -> tuple[bytes, str]:
     return b"", f"The file could not be decoded ({why})."
 

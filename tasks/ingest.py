@@ -11,6 +11,7 @@ from prefect.tasks import exponential_backoff
 
 from siamese.config import Settings, SourceSettings
 from siamese.files import fingerprint, sha256_of_file, write_json
+from siamese.forgetting import forgotten
 from siamese.sources import SOURCES, SourceError, SourceUnreachable, fetch_and_read
 from siamese.tables import FILES
 from tasks.stage import Work, stage
@@ -19,13 +20,14 @@ from tasks.stage import Work, stage
 def _sources_fingerprint(parameters: dict[str, Any]) -> str:
     """Content of all that is on disk already; what is generated is named by its recipe."""
     settings: Settings = parameters["settings"]
-    return fingerprint([_content_of(source) for source in settings.sources])
+    raw = settings.data_dir.resolve() / "raw"
+    return fingerprint([_content_of(source, raw) for source in settings.sources])
 
 
-def _content_of(source: SourceSettings) -> object:
+def _content_of(source: SourceSettings, raw: Path) -> object:
     """All that the source would read; nothing else that lies beside it."""
     if source.path is None:
-        return source.kind
+        return source.kind, forgotten(raw)
     try:
         listing = SOURCES[source.kind].read(source.path)
     except (SourceError, OSError):
@@ -59,9 +61,10 @@ def ingest(work: Work, settings: Settings) -> str:
     """Files of all sources, one row a file; writers are named ``source:writer``."""
     rows: list[dict[str, str]] = []
     facts: dict[str, Any] = {}
+    raw = settings.data_dir.resolve() / "raw"
     for source in settings.sources:
         work.log(f"Reading the {source.label} source.")
-        listing = fetch_and_read(source, settings.data_dir.resolve() / "raw", settings.seed)
+        listing = fetch_and_read(source, raw, settings.seed)
         tell = work.progress(f"Checksums of {source.label}")
         unread = list(listing.unread)
         for number, image in enumerate(listing.images, start=1):
@@ -88,6 +91,10 @@ def ingest(work: Work, settings: Settings) -> str:
             "unread": unread,
         }
     frame = pd.DataFrame(rows).drop_duplicates()
+    # What lies in raw/ stays longer than this output, and siamese forget has to find it.
+    kept = frame[frame["path"].str.startswith(f"{raw}/")]
+    if len(kept):
+        FILES.write(kept, raw / "listed" / f"{work.provenance['fingerprint']}.parquet", {})
     FILES.write(frame, work.into / "files.parquet", work.provenance)
     write_json(work.into / "sources.json", facts)
     by_source = frame.groupby(["source", "kind"], observed=True).size().unstack(fill_value=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from example_verifier import small_verifier
 
 from siamese import forgetting
 from siamese.claims import hash_claims
-from siamese.config import ScoringSettings
+from siamese.config import ScoringSettings, Settings, SourceSettings
 from siamese.enrolment import enrol, enrolment_folder, read_enrolment, read_references
 from siamese.errors import InputError
 from siamese.feedback import Verdict, keep
@@ -21,7 +23,9 @@ from siamese.intake import read_claims
 from siamese.preparing import prepare_files
 from siamese.scoring import Batch, Stores, files_of, score_claims, with_vectors
 from siamese.sources import synthetic
-from siamese.tables import CLAIM_DECISIONS
+from siamese.tables import CLAIM_DECISIONS, FILES
+from tasks.ingest import _sources_fingerprint, ingest
+from tasks.stage import Work
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -61,7 +65,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def everything(data: Path) -> list[bytes]:
-    return [p.read_bytes() for p in data.rglob("*") if p.is_file() and p.name[0] != "."]
+    return [p.read_bytes() for p in data.rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
 def test_a_forgotten_writer_is_nowhere(data: Path) -> None:
@@ -149,3 +153,75 @@ def test_with_the_last_writer_feedback_trains_no_more(data: Path) -> None:
         forget(data, writer)
     assert not (data / "feedback" / "signatures.csv").exists()
     assert not any((data / "feedback" / "pictures").iterdir())
+
+
+def test_pictures_that_no_row_names_go_too(data: Path) -> None:
+    """What a killed process left, another name of a picture, and a verdict that was replaced."""
+    pictures = enrolment_folder(data) / "pictures"
+    one = next(pictures.iterdir())
+    (pictures / f".{one.name}.1a2b.tmp").write_bytes(one.read_bytes())
+    (pictures / f"{one.stem}.jpeg").write_bytes(one.read_bytes())
+    (data / "feedback" / "pictures" / "0.png").write_bytes(one.read_bytes())
+    forget(data, "ann")
+    forget(data, "bob")
+    assert not any(pictures.iterdir())
+    assert not any((data / "feedback" / "pictures").iterdir())
+
+
+def test_a_name_from_a_spreadsheet_is_the_name(data: Path) -> None:
+    path = data / "stages/score/abc/decisions.parquet"
+    table = CLAIM_DECISIONS.read(path)
+    table["writer_id"] = table["writer_id"].replace("ann", "'@ann")
+    CLAIM_DECISIONS.write(table, path, {})
+    assert any("1 batch(es)" in line for line in forget(data, "@ann"))
+
+
+def test_decisions_that_cannot_be_read_are_named(data: Path) -> None:
+    path = data / "stages/score/abc/decisions.parquet"
+    path.write_bytes(b"PAR1")
+    assert any(str(path) in line and "delete it" in line for line in forget(data, "ann"))
+
+
+@pytest.fixture
+def trained_on(tmp_path: Path) -> Settings:
+    """A data folder with a generated set, one of whose pictures lies there twice."""
+    settings = Settings(
+        data_dir=tmp_path / "data", sources=(SourceSettings(kind="synthetic", writers=6, images=3),)
+    )
+    listed = _ingested(settings)
+    again = Path(listed["path"].iloc[0]).with_name("again.png")
+    again.write_bytes(Path(listed["path"].iloc[0]).read_bytes())
+    manifest = again.parents[1] / "manifest.csv"
+    name = again.relative_to(manifest.parent)
+    manifest.write_text(f"{manifest.read_text()}{name},001,genuine\n")
+    shutil.rmtree(settings.data_dir / "raw" / "listed")
+    return settings
+
+
+def _ingested(settings: Settings) -> pd.DataFrame:
+    into = settings.data_dir / "stages" / "ingest" / "abc"
+    shutil.rmtree(into, ignore_errors=True)
+    ingest_task = inspect.getclosurevars(ingest.fn).nonlocals["function"]
+    ingest_task(Work(into, {"fingerprint": "abc"}, "", print), settings)
+    return FILES.read(into / "files.parquet")
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_training_pictures_go_though_the_stages_are_pruned(
+    trained_on: Settings, pruned: bool
+) -> None:
+    listed = _ingested(trained_on)
+    theirs = [Path(path) for path in listed.loc[listed["writer"] == "synthetic:001", "path"]]
+    others = [Path(path) for path in listed.loc[listed["writer"] != "synthetic:001", "path"]]
+    assert len(theirs) == 7  # one of them twice
+    before = _sources_fingerprint({"settings": trained_on})
+    data = trained_on.data_dir.resolve()
+    if pruned:
+        shutil.rmtree(data / "stages")
+    assert "7 picture(s) of training sets removed." in forget(data, "synthetic:001")
+    assert not any(path.exists() for path in theirs)
+    assert all(path.exists() for path in others)
+    # Nothing that was made of them is taken for made.
+    assert _sources_fingerprint({"settings": trained_on}) != before
+    assert "synthetic:001" not in set(_ingested(trained_on)["writer"])
+    assert forget(data, "synthetic:001") == []
