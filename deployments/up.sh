@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=true
 # Whose run it is that no other may join; in memory, a server started anew would forget it.
 export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem
+command -v curl >/dev/null || { echo "deployments/up.sh needs curl." >&2; exit 1; }
 PREFECT="${PYTHON:-.venv/bin/python} -m prefect --no-prompt"
 
 # What is started below is a process group each, with all that comes of it. Without, bash has it
@@ -29,10 +30,12 @@ stop() {
 trap stop EXIT INT TERM
 
 if [ -z "${PREFECT_API_URL:-}" ]; then
-  export PREFECT_API_URL="http://127.0.0.1:${PORT:-4200}/api"
-  $PREFECT server start --host 127.0.0.1 --port "${PORT:-4200}" >/dev/null &
-  for _ in $(seq 300); do
-    curl --silent --fail "$PREFECT_API_URL/health" >/dev/null && break
+  PORT="${PORT:-4200}"
+  ${PYTHON:-.venv/bin/python} -m flows.server "$PORT"
+  export PREFECT_API_URL="http://127.0.0.1:$PORT/api"
+  $PREFECT server start --host 127.0.0.1 --port "$PORT" >/dev/null &
+  until curl --silent --fail "$PREFECT_API_URL/health" >/dev/null; do
+    kill -0 $! 2>/dev/null || { echo "The Prefect server ended; look with: prefect server start" >&2; exit 1; }
     sleep 1
   done
   # This server's runs are all of this machine: those that it stopped in hold up no others.

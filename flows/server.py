@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def alone() -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise ServerFailed(
-            f"Another siamese serve runs with {home}. End it, or give this one a home of its own "
+            f"A siamese serve runs with {home}. End it, or give this one a home of its own "
             "(PREFECT_HOME)."
         ) from error
     with lock:
@@ -54,6 +55,7 @@ def running_server(port: int) -> Iterator[str]:
         yield configured
         return
     url = f"http://127.0.0.1:{port}/api"
+    _refuse_if_taken(port)
     command = [
         sys.executable, "-m", "prefect", "server", "start",
         "--host", "127.0.0.1", "--port", str(port),
@@ -75,6 +77,24 @@ def running_server(port: int) -> Iterator[str]:
         except subprocess.TimeoutExpired:  # it waits for clients that are gone
             process.kill()
             process.wait()
+
+
+def _refuse_if_taken(port: int) -> None:
+    """Whoever answers there already would pass for the server that is started.
+
+    Raises
+    ------
+    ServerFailed : somebody listens on the port.
+    """
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServerFailed(
+                f"Port {port} is taken ({error.strerror}). Name another (siamese serve --port, or "
+                "PORT for deployments/up.sh), or the server that is there: PREFECT_API_URL."
+            ) from error
 
 
 def bury_dead_runs() -> int:
@@ -123,5 +143,17 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
     raise ServerFailed(f"The Prefect server did not answer at {url} in {_PATIENCE:.0f} s.")
 
 
+def main(port: str = "") -> None:
+    """For deployments/up.sh: before its server is started on a port, and when it is there."""
+    if not port:
+        bury_dead_runs()
+        return
+    try:
+        with alone():
+            _refuse_if_taken(int(port))
+    except ServerFailed as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    bury_dead_runs()
+    main(*sys.argv[1:])

@@ -181,12 +181,8 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     table = table[_usable(settings, old, images, table)]
     known = set(old.provenance.get("training_writers", []))
     table = table[~table["writer"].isin(known) & ~table["questioned_writer"].isin(known)]
-    left = table.loc[table["kind"] == "skilled_forgery", "writer"].nunique()
-    if left < _FEWEST_WRITERS:
-        return (
-            f"Not promoted: only {left} calibration writers were not in the champion's training, "
-            f"and a comparison needs {_FEWEST_WRITERS}."
-        )
+    if refused := _incomparable(settings, known, table):
+        return refused
     verdict = promotion.judge(
         _trials(settings, old, images, table),
         _trials(settings, new, images, table),
@@ -210,6 +206,29 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     # Last: what was cut off before is judged again.
     client.set_model_version_tag(model, version, "judged_against", champion)
     return told
+
+
+def _incomparable(settings: Settings, known: set[str], table: pd.DataFrame) -> str:
+    """Why this run's pairs cannot decide against the champion; empty where they can.
+
+    Parameters
+    ----------
+    known : writers that the champion was trained on. table : the pairs of others.
+    """
+    own = {source.label for source in settings.sources if source.kind == "synthetic"}
+    invented = len(own) == len(settings.sources)
+    if invented and any(writer.partition(":")[0] not in own for writer in known):
+        return (
+            "Not promoted: it was trained on invented signatures alone, and the champion on real "
+            "ones. Give the run the champion's sources: [[sources]] in siamese.toml."
+        )
+    left = table.loc[table["kind"] == "skilled_forgery", "writer"].nunique()
+    if left < _FEWEST_WRITERS:
+        return (
+            f"Not promoted: only {left} calibration writers were not in the champion's training, "
+            f"and a comparison needs {_FEWEST_WRITERS}."
+        )
+    return ""
 
 
 def _usable(

@@ -132,6 +132,7 @@ def register_recalibrated(work: Work, settings: Settings, recalibrated: Output) 
     write_json(
         work.into / "registered.json",
         {
+            "registry": work.outside,
             "model": name,
             "version": version,
             "alias": "champion",

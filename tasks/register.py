@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.metadata
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from siamese.verifier import Verifier
 from tasks import pyfunc_model, tracking
 from tasks.changelog import changelog, data_counts
 from tasks.evaluate import read_evaluations, splits_table
-from tasks.stage import Output, Work, stage
+from tasks.stage import Output, Work, lock_of, stage
 
 _REQUIREMENTS = (
     "mlflow", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pandera",
@@ -44,11 +45,30 @@ _ABOUT = (
 REGISTERING: dict[str, Any] = {
     "sections": ("tracking",),
     "besides": (tracking,),
-    "outside": lambda parameters: tracking.registry_fingerprint(parameters["settings"]),
+    "outside": lambda parameters: _registry(parameters["settings"]),
     "retries": 3,
     "retry_delay_seconds": exponential_backoff(backoff_factor=5),
     "retry_condition_fn": tracking.server_away,
 }
+
+
+def _registry(settings: Settings) -> str:
+    """Names the registry, once what was made here for versions deleted from it is gone.
+
+    What is asked for then is registered anew, where a stage's output would name what is no more.
+    """
+    registry = tracking.registry_fingerprint(settings)
+    model = settings.tracking.model
+    versions = tracking.connect(settings).search_model_versions(f"name = '{model}'")
+    there = {str(one.version) for one in versions}
+    for made in (settings.data_dir.resolve() / "stages").glob("register*/*/registered.json"):
+        told = read_json(made)
+        if (told.get("registry"), told["model"]) != (registry, model):
+            continue
+        if str(told["version"]) not in there:
+            with lock_of(made.parent):
+                shutil.rmtree(made.parent, ignore_errors=True)
+    return registry
 
 
 class RegistrationRefused(RunError):
@@ -91,7 +111,13 @@ def register(
     work.log(f"Registered {settings.tracking.model} version {version} as {alias}.")
     write_json(
         work.into / "registered.json",
-        {"model": settings.tracking.model, "version": version, "alias": alias, "run_id": run_id},
+        {
+            "registry": work.outside,
+            "model": settings.tracking.model,
+            "version": version,
+            "alias": alias,
+            "run_id": run_id,
+        },
     )
     return (
         f"## Registered\n\n`{settings.tracking.model}` version {version}, alias {alias}, "

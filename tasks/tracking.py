@@ -120,7 +120,12 @@ def set_champion(
 
     if not history and present not in ("", version):
         history.append(entry(present, "Champion before the history began."))
-    if not history or history[-1]["version"] != version:
+    last = history[-1] if history else {"version": "", "instead_of": ""}
+    # By an interrupted call, or of the champion that it is; an alias may have been set by hand.
+    told = last["version"] == version and (
+        present == version or last.get("instead_of", "") == instead_of
+    )
+    if not told:
         history.append(entry(version, why, instead_of))
         history = history[-_MOST_TOLD:]
         while len(text := json.dumps(history)) > MOST_TEXT:

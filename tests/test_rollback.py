@@ -17,9 +17,10 @@ from mlflow import MlflowClient
 from siamese.config import Settings
 from siamese.files import sha256_of_file, write_json
 from siamese.promotion import Verdict
+from siamese.verifier import Verifier
 from tasks import champion, rollback, tracking
 from tasks.champion import TamperedModel, version_files
-from tasks.register import _described
+from tasks.register import _described, _registry
 from tasks.rollback import NothingToRollBack
 from tasks.stage import Output
 
@@ -124,6 +125,18 @@ def test_files_that_are_not_what_was_registered(
         version_files(settings, "1")
 
 
+def test_an_alias_that_was_set_by_hand_is_rolled_back_from_once(
+    registry: tuple[Settings, MlflowClient],
+) -> None:
+    settings, client = registry
+    for version in ("1", "2"):
+        tracking.set_champion(client, MODEL, version, "Better.")
+    client.set_registered_model_alias(MODEL, "champion", "3")
+    assert back(settings) == "Version 2 is the champion. Rolled back from version 3."
+    assert back(settings).startswith("Version 2 is the champion already")
+    assert tracking.champion_history(client, MODEL)[-1]["instead_of"] == "3"
+
+
 @pytest.fixture
 def better(
     registry: tuple[Settings, MlflowClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +181,59 @@ def test_a_promotion_that_was_cut_off_is_done_the_next_time(
     assert better() == "Promoted: it is better."
     assert tracking.champion_of(client, MODEL) == "2"
     assert better().endswith("It is the champion.")
+
+
+def test_what_was_rolled_back_from_is_not_promoted_again(
+    registry: tuple[Settings, MlflowClient], better: Callable[[], str]
+) -> None:
+    settings, client = registry
+    assert better() == "Promoted: it is better."
+    assert back(settings) == "Version 1 is the champion. Rolled back from version 2."
+    assert "It was the champion and was rolled back from" in better()
+    assert tracking.champion_of(client, MODEL) == "1"
+
+
+def test_invented_signatures_do_not_replace_a_champion_of_real_ones(
+    registry: tuple[Settings, MlflowClient],
+    better: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings, client = registry
+    load = Verifier.load
+
+    def trained(folder: Path) -> Verifier:
+        writers = ["synthetic:001", "kaggle:001"]
+        return replace(load(folder), provenance={"training_writers": writers})
+
+    assert [source.kind for source in settings.sources] == ["synthetic"]
+    with monkeypatch.context() as patch:
+        patch.setattr(champion.Verifier, "load", trained)
+        assert "invented signatures alone" in better()
+    assert tracking.champion_of(client, MODEL) == "1"
+    assert better() == "Promoted: it is better."
+
+
+def test_a_version_that_was_deleted_is_registered_anew(
+    registry: tuple[Settings, MlflowClient],
+) -> None:
+    settings, client = registry
+    stages = settings.data_dir.resolve() / "stages"
+    known = _registry(settings)
+    kept = {
+        "register/two": (known, "2"),
+        "register/three": (known, "3"),
+        "register_recalibrated/two": (known, "2"),
+        "register/elsewhere": ("another", "2"),
+    }
+    for name, (where, version) in kept.items():
+        told = {"registry": where, "model": MODEL, "version": version}
+        write_json(stages / name / "registered.json", told)
+    assert _registry(settings) == known
+    assert all((stages / name).is_dir() for name in kept)
+    client.delete_model_version(MODEL, "2")
+    assert _registry(settings) == known
+    left = [name for name in kept if (stages / name).is_dir()]
+    assert left == ["register/three", "register/elsewhere"]
 
 
 def test_versions_that_were_deleted_are_no_dead_end(
