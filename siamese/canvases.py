@@ -61,6 +61,8 @@ def thumbnail(place: tuple[Path, int], settings: ImagingSettings) -> bytes:
     """A small WebP of a page of a file; empty where it cannot be read."""
     path, page = place
     try:
+        if path.stat().st_size > settings.max_bytes:
+            return b""
         picture = Image.fromarray(reading.decode(path.read_bytes(), settings, page))
     except (OSError, ValueError, MemoryError):  # an ImageRefused is a ValueError
         return b""

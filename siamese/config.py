@@ -5,6 +5,7 @@ A field that does not exist, or a value that it cannot take, is an error that na
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
@@ -14,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from siamese.addresses import no_password
 
 SourceKind = Literal["synthetic", "kaggle", "bhsig260", "cedar", "manifest"]
+_DAYS = 36_500  # most, of a setting that counts them
+_CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))  # numbers of a cron line
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -45,6 +48,8 @@ class SourceSettings(Section):
     def _complete(self) -> SourceSettings:
         if self.path is None and self.kind not in ("synthetic", "kaggle"):
             raise ValueError(f"a {self.kind} source needs a path")
+        if self.path is not None and self.kind == "synthetic":
+            raise ValueError("a synthetic source takes no path; your own have the kind manifest")
         if any((self.train, self.calibration, self.test)) and not all(
             (self.train, self.calibration, self.test)
         ):
@@ -189,7 +194,11 @@ class ScoringSettings(Section):
 
     shard: int = Field(1024, ge=1, description="claims scored and saved at a time")
     workers: int = Field(0, ge=0, description="decoding processes; 0: one a core")
-    cluster: str = Field("", description="Dask scheduler whose workers embed, as tcp://host:8786")
+    cluster: str = Field(
+        "",
+        pattern=r"^(\w+://\S+)?$",
+        description="Dask scheduler whose workers embed, as tcp://host:8786",
+    )
     exchange: Annotated[str, AfterValidator(no_password)] = Field(
         "", description="folder or s3:// address that those workers can reach"
     )
@@ -218,8 +227,12 @@ class ScheduleSettings(Section):
     second_run: Literal["skip", "wait"] = Field(
         "skip", description="what a retraining does while another one runs"
     )
-    max_age_days: int = Field(30, ge=0, description="train again on the same data then; 0: never")
-    drift_days: int = Field(7, ge=1, description="claims of these days are looked at for drift")
+    max_age_days: int = Field(
+        30, ge=0, le=_DAYS, description="train again on the same data then; 0: never"
+    )
+    drift_days: int = Field(
+        7, ge=1, le=_DAYS, description="claims of these days are looked at for drift"
+    )
     drift_cron: str = Field(
         "0 6 * * 1", pattern=r"^\S+( +\S+){4}$", description="when drift is looked for"
     )
@@ -228,6 +241,15 @@ class ScheduleSettings(Section):
         pattern=r"^([\w-]+/[\w-]+)?$",
         description="saved Prefect notification block to tell, as in custom-webhook/team",
     )
+
+    @field_validator("cron", "drift_cron")
+    @classmethod
+    def _in_range(cls, cron: str) -> str:
+        for text, (least, most) in zip(cron.split(), _CRON, strict=True):
+            for number in re.findall(r"\d+", re.sub(r"/\d+", "", text)):
+                if not least <= int(number) <= most:
+                    raise ValueError(f"{number} is not between {least} and {most}")
+        return cron
 
     @field_validator("timezone")
     @classmethod
@@ -241,7 +263,9 @@ class RetentionSettings(Section):
     """What siamese prune leaves."""
 
     challengers: int = Field(10, ge=0, description="newest versions that never were champion")
-    unused_days: int = Field(30, ge=1, description="what can be made again and was not used since")
+    unused_days: int = Field(
+        30, ge=1, le=_DAYS, description="what can be made again and was not used since"
+    )
 
 
 class Settings(Section):

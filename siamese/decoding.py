@@ -6,7 +6,6 @@ it, which is replaced; the picture gets its reason and the others their canvases
 
 from __future__ import annotations
 
-import os
 import resource
 import weakref
 from collections import deque
@@ -16,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
+import loky
 import pebble
 from loky.backend.context import LokyContext
 from loky.backend.process import LokyProcess
@@ -35,13 +35,13 @@ class Decoders:
 
     Parameters
     ----------
-    workers : processes at most; 0: one a core, 1: none, all is done in this process and without
-        a limit.
+    workers : processes at most; 0: one a core that this process may use, 1: none, all is done in
+        this process and without a limit.
     patience : seconds that one picture may take.
     """
 
     def __init__(self, workers: int = 0, patience: float = PATIENCE) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or loky.cpu_count()
         self.inside = workers == 1
         self.patience = patience
         self._pool: pebble.ProcessPool | None = None
@@ -163,4 +163,6 @@ def _each(work: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
 
 
 def _limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)  # which nobody may raise
+    most = _MEMORY if most == resource.RLIM_INFINITY else min(_MEMORY, most)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))

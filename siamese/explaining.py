@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import loky
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -64,7 +64,7 @@ def explain(
         asked, references = (stack_canvases(one, size.height, size.width) for one in pairs)
         vectors = (np.stack(one["embedding"].tolist()) for one in pairs)
         maps = difference_maps(verifier.folded, asked, *vectors)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(loky.cpu_count()) as pool:
             drawn = list(pool.map(_drawn, references, asked, maps))
         names = known["claim_id"].to_numpy()
         rows = [(name, *pictures) for name, pictures in zip(names, drawn, strict=True)]

@@ -155,7 +155,10 @@ def _write_both(rows: pd.DataFrame, folder: Path) -> None:
 
 
 def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same as a training manifest: claims that share a reference are of one writer."""
+    """The same as a training manifest: claims that share a reference are of one writer.
+
+    A picture that is a reference and was judged a forgery is both here; the audit leaves it out.
+    """
     claims = {
         str(claim_id): (mine["writer_id"].iloc[0], [name for name in mine["reference"] if name])
         for claim_id, mine in rows.groupby("claim_id", sort=True)
@@ -171,7 +174,7 @@ def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
         (row.questioned, writers[row.claim_id], kinds[row.label])
         for row in rows.drop_duplicates("claim_id").itertuples()
     ]
-    return pd.DataFrame(table, columns=["path", "writer", "kind"]).drop_duplicates("path")
+    return pd.DataFrame(table, columns=["path", "writer", "kind"]).drop_duplicates()
 
 
 def feedback_alone(folder: Path, writer: str) -> set[str]:

@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -123,7 +123,8 @@ def read_sealed(path: Path) -> bytes | None:
     sealed = path.read_bytes()
     if hashlib.sha256(sealed[32:]).digest() == sealed[:32]:
         return sealed[32:]
-    path.replace(path.with_name(f"{path.name}.damaged"))
+    with suppress(FileNotFoundError):  # another process was first
+        path.replace(path.with_name(f"{path.name}.damaged"))
     return None
 
 

@@ -178,8 +178,9 @@ def _claim(name: str, rows: Mapping[str, list[str]], within: Folder, enrolled: E
         for column, values in rows.items()
         if column not in _OURS
     }
-    asked = [within.picture(text) for text in dict.fromkeys(rows["questioned"]) if text]
-    references = [p for text in rows["reference"] if text for p in within.expand(text)]
+    paths = {column: [*map(str.strip, rows[column])] for column in ("questioned", "reference")}
+    asked = [within.picture(text) for text in dict.fromkeys(paths["questioned"]) if text]
+    references = [p for text in paths["reference"] if text for p in within.expand(text)]
     if name.startswith(_NO_ID):
         return Claim(name, None, (), "claim_without_id", "The claim_id is empty.", further)
     if None in asked or None in references:
@@ -191,7 +192,7 @@ def _claim(name: str, rows: Mapping[str, list[str]], within: Folder, enrolled: E
     return _checked(
         within,
         name,
-        [picture for picture in asked if picture],
+        [picture for picture in dict.fromkeys(asked) if picture],
         [picture for picture in references if picture],
         further,
         enrolled,

@@ -5,6 +5,8 @@ So that one of ten million rows takes no more memory than one of a thousand.
 
 from __future__ import annotations
 
+import csv
+import errno
 import importlib
 import tempfile
 import warnings
@@ -25,6 +27,9 @@ from siamese.errors import InputError
 _AT_ONCE = 65_536  # rows
 _WORKBOOK_BYTES = 2 * 1024**3  # unpacked; a million rows of Excel's take a tenth
 _WORKBOOK_COLUMNS = 256  # each row is in memory up to its last cell
+
+
+_PATHS = {"questioned", "reference", "path"}  # columns whose cells are of one line
 
 
 class ManifestError(InputError):
@@ -93,6 +98,10 @@ def open_manifest(path: Path, required: Iterable[str] = ()) -> Manifest:
         raise ManifestError(f"{path} is not UTF-8; save it as CSV UTF-8.") from error
     except _Repeated as error:
         raise ManifestError(f"{path} has two columns {error}.") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of where its rows are kept
+            raise
+        raise ManifestError(f"{path} could not be read: {error}") from error
     # A damaged workbook or Parquet file raises nearly anything in its reader.
     except Exception as error:
         raise ManifestError(f"{path} could not be read: {error}") from error
@@ -150,23 +159,43 @@ def _kept(parts: Iterator[pd.DataFrame]) -> tuple[tuple[str, ...], list[pa.Recor
 
 def _read_csv(path: Path) -> Iterator[pd.DataFrame]:
     """Commas, or semicolons where the first line has those alone; a row too long is an error."""
-    with path.open(encoding="utf-8-sig") as handle:
+    with path.open(encoding="utf-8-sig", newline="") as handle:
         head = handle.readline()
+        handle.seek(0)
+        separator = ";" if ";" in head and "," not in head else ","
+        _refuse_repeats(next(filter(None, csv.reader(handle, delimiter=separator)), []))
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        yield from pd.read_csv(
+        for part in pd.read_csv(
             path,
             dtype=str,
             keep_default_na=False,
             index_col=False,
-            sep=";" if ";" in head and "," not in head else ",",
+            sep=separator,
             encoding="utf-8-sig",
             chunksize=_AT_ONCE,
-        )
+        ):
+            for name in _PATHS.intersection(part.columns):
+                broken = part[name].str.contains(r"[\r\n]")
+                if broken.any():
+                    raise ValueError(
+                        f"a cell of {name} goes over several lines, near row "
+                        f"{part.index[broken][0] + 2}; a quotation mark too many hides rows"
+                    )
+            yield part
+
+
+def _refuse_repeats(names: Iterable[object]) -> None:
+    """What pandas would rename."""
+    seen: set[object] = set()
+    for name in names:
+        if name in seen and name not in (None, ""):
+            raise _Repeated(name)
+        seen.add(name)
 
 
 def _read_parquet(path: Path) -> Iterator[pd.DataFrame]:
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, pre_buffer=False)  # which would hold all that was read
     # Arrow's own types: whole numbers with a gap among them stay whole.
     if file.metadata.num_rows == 0:
         yield file.schema_arrow.empty_table().to_pandas(types_mapper=pd.ArrowDtype)
@@ -192,6 +221,7 @@ def _read_workbook(path: Path) -> Iterator[pd.DataFrame]:
         cells = book.worksheets[0].iter_rows(min_col=beyond, values_only=True)
         if any(cell is not None for row in cells for cell in row):
             raise ValueError(f"it has more than {_WORKBOOK_COLUMNS} columns")
+        _refuse_repeats(next(book.worksheets[0].iter_rows(max_row=1, values_only=True), ()))
     yield pd.read_excel(path, dtype=str, keep_default_na=False)
 
 

@@ -44,12 +44,16 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
     ids = usable["image_id"].to_numpy(dtype=str)
     writers = usable["writer"].to_numpy(dtype=str)
     sources = usable["source"].to_numpy(dtype=str)
+    hashes = usable["perceptual_hash"].to_numpy(dtype=str)
     rows: list[tuple[object, ...]] = []
     for index, writer in enumerate(sorted(set(writers))):
         rng = np.random.default_rng((seed, index, 5))
         mine = writers == writer
         beside = ~mine & np.isin(sources, np.unique(sources[mine]))
         references = np.flatnonzero(mine & is_genuine)
+        others = np.flatnonzero(beside & is_genuine)
+        # Of one signer under two names, say; or pasted.
+        others = others[~same_picture(hashes[references], hashes[others]).any(axis=0)]
         first, second = np.triu_indices(len(references), 1)
         for kind, label, (left, right), most in (
             ("genuine", 1, (references[first], references[second]), settings.max_genuine),
@@ -62,7 +66,7 @@ def build_pairs(images: pd.DataFrame, settings: PairSettings, seed: int) -> pd.D
             (
                 "random_forgery",
                 0,
-                _product(references, np.flatnonzero(beside & is_genuine)),
+                _product(references, others),
                 settings.max_random,
             ),
         ):

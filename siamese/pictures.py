@@ -63,7 +63,9 @@ class Folder:
     def __init__(self, root: Path, besides: Iterable[Path] = ()) -> None:
         self.root = Path(os.path.realpath(root))
         self.besides = tuple(besides)
-        self._allowed = [f"{os.path.realpath(folder)}/" for folder in (root, *self.besides)]
+        self._allowed = [
+            f"{os.path.realpath(folder).rstrip('/')}/" for folder in (root, *self.besides)
+        ]
         self._real: dict[str, str] = {}
         self._known: dict[str, Picture | None] = {}
         self._expanded: dict[str, tuple[Picture | None, ...]] = {}

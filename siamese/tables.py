@@ -71,7 +71,8 @@ class Table:
     def write(self, frame: pd.DataFrame, path: Path, provenance: Mapping[str, Any]) -> None:
         """Check and write to Parquet, whole or not at all, with its provenance inside.
 
-        Columns that the contract does not name are carried through as text.
+        Columns that the contract does not name are carried through as text; those of the first
+        part, where it comes in parts.
         """
         self.write_all([frame], path, provenance)
 

@@ -142,7 +142,8 @@ def train(
         steps = done % settings.evaluate_every or settings.evaluate_every
         terms = (totals / steps).tolist()  # waits for the device
         seconds = time.perf_counter() - started
-        average_buffers(run.averaged)
+        for one in (run.network, run.averaged):  # the first for whoever goes on from here
+            average_buffers(one)
         shapes = in_batches(lambda x: run.averaged.shape(seen(x)), held_out.canvases, device)
         vectors = run.averaged.joined(torch.from_numpy(shapes), torch.from_numpy(beside))
         errors = equal_errors(vectors, held_out.writers, held_out.genuine)

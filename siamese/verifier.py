@@ -125,7 +125,10 @@ class Verifier:
         return self.compare_all([(references, questioned)])[0]
 
     def compare_all(self, claims: Sequence[tuple[list[bytes], bytes]]) -> list[Comparison]:
-        """Each (references, questioned) compared; a picture that occurs twice is embedded once."""
+        """Each (references, questioned) compared; a picture that occurs twice is embedded once.
+
+        A reference that is given twice counts once.
+        """
         distinct = dict.fromkeys(
             data for references, asked in claims for data in (asked, *references)
         )
@@ -137,7 +140,7 @@ class Verifier:
             pixels[place] = canvases[data].pixels
         hashes = [perceptual_hash(canvas) for canvas in pixels]
         rows = [
-            (row[asked], [row[one] for one in references if one in row])
+            (row[asked], [row[one] for one in dict.fromkeys(references) if one in row])
             if asked in row
             else NOT_USABLE
             for references, asked in claims
@@ -149,7 +152,7 @@ class Verifier:
                 qualities=tuple(canvases[data].quality for data in (asked, *references)),
                 details=tuple(canvases[data].detail for data in (asked, *references)),
                 copies=copies_of(hashes[own], [hashes[one] for one in others]) if others else [],
-                usable=[place for place, data in enumerate(references) if data in row],
+                usable=[references.index(one) for one in dict.fromkeys(references) if one in row],
             )
             for (references, asked), (own, others), standing in zip(
                 claims,

@@ -51,6 +51,14 @@ def test_bhsig260_layout(hindi_root: Path) -> None:
     assert sum(image.kind == "skilled_forgery" for image in first) == 30
 
 
+def test_two_scripts_whose_writers_have_the_same_numbers_are_refused(tmp_path: Path) -> None:
+    for name in ("Hindi/001/H-S-1-G-01.tif", "Bengali/001/B-S-1-G-01.tif"):
+        touch(tmp_path / name)
+    with pytest.raises(SourceError, match="Hindi and Bengali; name the folder"):
+        read("bhsig260", tmp_path)
+    assert len(read("bhsig260", tmp_path / "Bengali").images) == 1
+
+
 def test_cedar_layout(tmp_path: Path) -> None:
     touch(tmp_path / "full_org" / "original_1_2.png")
     touch(tmp_path / "full_forg" / "forgeries_12_24.png")
@@ -324,6 +332,19 @@ def test_pairs_leave_out_unusable_pictures_and_copies() -> None:
     mine = pairs[pairs["writer"] == "s:001"]
     assert (mine["kind"] != "genuine").all()
     assert images.loc[0, "image_id"] not in set(pairs["reference_id"]) | set(pairs["questioned_id"])
+
+
+def test_a_copy_under_another_name_is_no_random_forgery() -> None:
+    images = images_table(3, 2, 1)
+    copied, copy = images.index[images["writer"].isin(["s:001", "s:002"])][[0, 3]]
+    images.loc[copy, "perceptual_hash"] = images.loc[copied, "perceptual_hash"]
+    pairs = build_pairs(images, PairSettings(), 1)
+    both = set(images.loc[[copied, copy], "image_id"])
+    asked = pairs[["reference_id", "questioned_id"]].isin(both).all(axis=1)
+    assert not asked.any()
+    # Nor may it be asked of any other reference of that writer, who is its own writer.
+    mine = pairs[(pairs["writer"] == "s:001") & (pairs["kind"] == "random_forgery")]
+    assert images.loc[copy, "image_id"] not in set(mine["questioned_id"])
 
 
 def test_a_split_without_forgeries_is_refused_by_name() -> None:

@@ -41,6 +41,9 @@ def read_bhsig260(root: Path) -> Listing:
         lambda name: (name[1], name[2].upper() == "G"),
         "the name is not H-S-<writer>-<G|F>-<n>",
     )
+    scripts = {Path(image.path).name[0].upper() for image in images}
+    if len(scripts) > 1:  # whose writers have the same numbers
+        raise SourceError(f"{root} holds Hindi and Bengali; name the folder of one of them.")
     protocol = Protocol(train="001-072", calibration="073-080", test="081-100")
     return require(
         Listing(root, images, protocol=protocol, unread=unread),

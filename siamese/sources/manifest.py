@@ -33,14 +33,19 @@ def read(path: Path) -> Listing:
     for row in table[["path", "writer", "kind"]].itertuples(index=False):
         # Feedback is kept in a table for people.
         name, writer, kind = (unguarded(value).strip() for value in row)
-        target = (root / name).resolve()
+        try:
+            target = (root / name).resolve()
+            there = target.is_file()
+        except (OSError, ValueError) as error:  # too long a name, a NUL in it
+            unread.append((name, f"the path cannot be one: {error}"))
+            continue
         if kind not in _KINDS:
             unread.append((name, f"kind is {kind!r}, not genuine or skilled_forgery"))
         elif not writer:
             unread.append((name, "the writer is empty"))
         elif not target.is_relative_to(root):
             unread.append((name, "the path leaves the manifest's folder"))
-        elif not target.is_file():
+        elif not there:
             unread.append((name, "there is no such file"))
         else:
             images.append(Listed(name, writer, _KINDS[kind]))

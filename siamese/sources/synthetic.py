@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from loky import ProcessPoolExecutor
 from PIL import Image
 
@@ -25,9 +26,15 @@ def fetch(settings: SourceSettings, cache: Path, seed: int) -> Path:
     """
     name = fingerprint(seed, settings.writers, settings.images, code_version(handwriting))
     folder = cache / "synthetic" / name
-    if (folder / "manifest.csv").is_file():
-        return folder
-    begun = folder.with_name(f".{name}.partial")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{name}.lock")):  # for another run's
+        if not (folder / "manifest.csv").is_file():
+            _generate(folder, settings, seed)
+    return folder
+
+
+def _generate(folder: Path, settings: SourceSettings, seed: int) -> None:
+    begun = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(begun, ignore_errors=True)
     write = partial(_write_writer, begun, settings.images, seed)
     with ProcessPoolExecutor() as processes:
@@ -36,7 +43,6 @@ def fetch(settings: SourceSettings, cache: Path, seed: int) -> Path:
     _write_csv(begun / "manifest.csv", ("path", "writer", "kind"), rows)
     shutil.rmtree(folder, ignore_errors=True)
     begun.rename(folder)
-    return folder
 
 
 def _write_writer(root: Path, images: int, seed: int, writer: int) -> list[tuple[str, str, str]]:
