@@ -55,8 +55,8 @@ def score(
         found = read_claims(claims_dir, enrolment.writers, settings.scoring.picture_folders)
     except InputError as error:
         stop(str(error), BAD_INPUT)
-    except RunError as error:
-        stop(str(error), FAILED)
+    except (RunError, OSError) as error:
+        stop(f"{error}", FAILED)
     wrong = show_claims(found, claims_dir)
     if dry_run:
         raise typer.Exit(SOME_UNUSABLE if wrong else 0)
@@ -132,9 +132,10 @@ def feedback(
     outcomes = run_flow(keep_feedback, settings, claims_dir.resolve(), verdicts.resolve())
     wrong = show_outcomes(outcomes, ("kept",), ["claim_id"])
     folder = feedback_folder(settings)
-    out.print(f"Labelled claims: {folder / 'claims.csv'}")
-    out.print("Next: siamese recalibrate; or, with enough of them, to train on them as well:")
-    out.print(f"  siamese train … --source manifest --path {folder / 'signatures.csv'}")
+    if (folder / "claims.csv").is_file():
+        out.print(f"Labelled claims: {folder / 'claims.csv'}")
+        out.print("Next: siamese recalibrate; or, with enough of them, to train on them as well:")
+        out.print(f"  siamese train … --source manifest --path {folder / 'signatures.csv'}")
     if wrong:
         raise typer.Exit(SOME_UNUSABLE)
 
@@ -162,6 +163,12 @@ def recalibrate(
     from tasks.feedback import feedback_folder
 
     labelled = labelled_dir.resolve() if labelled_dir else feedback_folder(settings)
+    if labelled_dir is None and not (labelled / "claims.csv").is_file():
+        stop(
+            f"No verdicts are kept in {labelled}. Keep some first (siamese feedback CLAIMS "
+            "verdicts.csv), or name a folder of labelled claims.",
+            BAD_INPUT,
+        )
     made = run_flow(recalibrate_champion, settings, labelled)
     out.print(f"\n{(made.path / 'summary.md').read_text()}")
     show_model(settings, made.path)

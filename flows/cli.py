@@ -245,10 +245,7 @@ def serve(
         if own and bury_dead_runs():
             out.print("Runs that were under way when this machine stopped are marked crashed.")
         from prefect import serve as serve_deployments
-        from prefect.client.schemas.objects import (
-            ConcurrencyLimitConfig,
-            ConcurrencyLimitStrategy,
-        )
+        from prefect.client.schemas import objects
         from prefect.schedules import Cron
 
         from flows.nightly_retrain import nightly_retrain
@@ -256,12 +253,13 @@ def serve(
 
         when = f"'{settings.schedule.cron}' {settings.schedule.timezone}"
         out.print(f"Prefect: {url.removesuffix('/api')}")
-        out.print(f"Retraining at {when}. Now instead: siamese retrain. Ctrl-C ends this.")
+        on = ", ".join(source.label for source in settings.sources)
+        out.print(f"Retraining at {when} on {on}. Now instead: siamese retrain. Ctrl-C ends this.")
         told = {"settings": absolute(settings).model_dump(mode="json")}
         zone = settings.schedule.timezone
         second = {"skip": "CANCEL_NEW", "wait": "ENQUEUE"}[settings.schedule.second_run]
-        one_at_a_time = ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy(second)
+        one_at_a_time = objects.ConcurrencyLimitConfig(
+            limit=1, collision_strategy=objects.ConcurrencyLimitStrategy(second)
         )
         deployments: list[Any] = [
             nightly_retrain.to_deployment(
@@ -280,6 +278,7 @@ def serve(
 def doctor(config: Config = None, set_: Set = None, data_dir: DataDir = None) -> None:
     """Say what is here and what is missing: versions, device, stores, disk."""
     settings = read_settings(config, set_, data_dir)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # what is away is to be seen
     prepare_environment(settings)
     from flows.doctor import examine
 

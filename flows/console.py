@@ -34,6 +34,7 @@ FAILED, BAD_INPUT, SOME_UNUSABLE = 1, 2, 3
 
 _SHOWN = 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PREFECT_AWAY = ("Failed to reach API", "Timed out while attempting to connect to ephemeral")
 _FULL_TOLD = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "disk is full")
 MARKS = {"ok": ("ok", "green"), "note": ("--", "yellow"), "fault": ("!!", "red")}
 DEMO: dict[str, Any] = {
@@ -69,8 +70,10 @@ def read_settings(
             if paths and len(paths) != len(kinds):
                 raise ConfigError(f"{len(kinds)} --source and {len(paths)} --path do not match.")
             overrides["sources"] = [
-                {"kind": kind, "path": path}
-                for kind, path in itertools.zip_longest(kinds, paths or [])
+                # One of a kind is called like it; of several, the second is kaggle2.
+                {"kind": kind, "path": path, "name": f"{kind}{n}" if n > 1 else ""}
+                for place, (kind, path) in enumerate(itertools.zip_longest(kinds, paths or []))
+                for n in [kinds[: place + 1].count(kind)]
             ]
         settings = load_settings(config, overrides)
     except ConfigError as error:
@@ -104,6 +107,8 @@ def prepare_environment(settings: Settings) -> None:
         "DO_NOT_TRACK": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # Half a minute; its own seven take four, and what asks is tried three times.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
         # Eight processes beside the UI that would judge answers of language models.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "GIT_PYTHON_REFRESH": "quiet",
@@ -130,6 +135,8 @@ def sentences() -> Iterator[None]:
     import httpx
     from mlflow.exceptions import MlflowException
 
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_no_traceback)
     try:
         yield
     except InputError as error:
@@ -144,14 +151,31 @@ def sentences() -> Iterator[None]:
                 "go), and run the same again: what was finished is kept.",
                 FAILED,
             )
-        if isinstance(error, PermissionError | ConnectionError):
-            stop(f"{error}.", FAILED)
-        if isinstance(error, OSError):
-            raise
         told = without_password(str(error))
+        if isinstance(error, OSError):
+            stop(f"{told}.", FAILED)
         stop(f"The tracking server or database of MLflow failed: {told}", FAILED)
-    except httpx.TransportError as error:  # of Prefect's client
-        stop(f"Prefect's server does not answer (PREFECT_API_URL): {error}.", FAILED)
+    except ModuleNotFoundError as error:
+        stop(
+            f"{error}. A database or store that the settings name needs: "
+            "pip install 'siamese-signatures[servers]'",
+            FAILED,
+        )
+    except (httpx.TransportError, RuntimeError) as error:  # of Prefect's client
+        if isinstance(error, RuntimeError) and not str(error).startswith(_PREFECT_AWAY):
+            raise
+        stop(
+            f"Prefect's server does not answer: {error}. Is PREFECT_API_URL right? Where none is "
+            "set, can its folder be written (PREFECT_HOME)?",
+            FAILED,
+        )
+
+
+def _no_traceback(record: logging.LogRecord) -> bool:
+    """A failure that we foresaw is told by its sentence."""
+    if record.exc_info and isinstance(record.exc_info[1], InputError | RunError):
+        record.exc_info = None
+    return True
 
 
 def show_claims(claims: Sequence[Claim], claims_dir: Path) -> int:
@@ -216,7 +240,7 @@ def show_model(settings: Settings, registered: Path) -> None:
     made = json.loads((registered / "registered.json").read_text())
     out.print(f"Model:     {made['model']} version {made['version']}, alias {made['alias']}")
     directory = "" if settings.data_dir == Path("data") else f" --data-dir {settings.data_dir}"
-    out.print(f"Registry:  siamese ui{directory}   (then http://127.0.0.1:5000)")
+    out.print(f"Registry:  siamese ui{directory}")
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import os
 import shutil
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +52,26 @@ def examine(settings: Settings) -> Iterator[Finding]:
         # Whatever is broken, the other checks are still worth having.
         except Exception as error:
             yield Finding("fault", name, without_password(f"{type(error).__name__}: {error}"))
+    for module, extra in _extras(settings):
+        if importlib.util.find_spec(module) is None:
+            told = f"missing, and the settings need it: pip install 'siamese-signatures[{extra}]'"
+            yield Finding("fault", module, told)
     for source in settings.sources:
         there = source.path is None or source.path.exists()
         told = f"{source.kind}: {source.path or 'generated or downloaded'}"
         yield Finding("ok" if there else "fault", "source", told + ("" if there else " is missing"))
+
+
+def _extras(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Modules that these settings need, and the extra that brings each."""
+    from tasks import tracking
+
+    if any(source.kind == "kaggle" and source.path is None for source in settings.sources):
+        yield "kagglehub", "kaggle"
+    if tracking.tracking_uri(settings).startswith("postgresql"):
+        yield "psycopg2", "servers"
+    if settings.scoring.cluster:
+        yield "prefect_dask", "cluster"
 
 
 def _package(name: str, level: Literal["note", "fault"], otherwise: str) -> Finding:
@@ -75,6 +94,8 @@ def _disk(settings: Settings) -> Finding:
     folder = settings.data_dir.resolve()
     while not folder.exists():
         folder = folder.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        return Finding("fault", "disk", f"{folder} cannot be written to (data_dir)")
     free = shutil.disk_usage(folder).free
     told = f"{free / 1024**3:.1f} GiB free for {settings.data_dir}"
     return Finding("ok" if free > _LEAST_DISK else "fault", "disk", told)
@@ -105,4 +126,7 @@ def _prefect(settings: Settings) -> Finding:  # noqa: ARG001
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url
-    return Finding("ok", "prefect api", str(url or "none set: a temporary one per command"))
+    if not url:
+        return Finding("ok", "prefect api", "none set: a temporary one per command")
+    with urllib.request.urlopen(f"{url}/health", timeout=10):
+        return Finding("ok", "prefect api", without_password(str(url)))

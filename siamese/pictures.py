@@ -125,6 +125,8 @@ class Folder:
     def below(self, folder: Path, starts: Sequence[str] = ("",)) -> list[list[Picture]]:
         """Pictures in a folder and its folders, those whose names start so, for each start.
 
+        Or all in a folder whose name does.
+
         Links that leave are not among them, nor what lies twenty folders deep.
         """
         paths: list[Path] = []
@@ -134,12 +136,18 @@ class Folder:
                 folders.clear()
             paths += [Path(here, name) for name in files if Path(name).suffix.lower() in SCANS]
         paths.sort(key=lambda path: path.parts)
+
+        def called(path: Path) -> str:
+            """The name of the folder that it is in goes before its own, where that tells."""
+            first = path.relative_to(folder).parts[0].lower()
+            return first if first.startswith(tuple(starts)) else path.name.lower()
+
         # Only of those that are asked for it is looked up where they really are.
         return [
             [
                 picture
                 for path in paths
-                if path.name.lower().startswith(start) and (picture := self.picture(str(path)))
+                if called(path).startswith(start) and (picture := self.picture(str(path)))
             ]
             for start in starts
         ]

@@ -55,7 +55,7 @@ def fetch_model(settings: Settings) -> Output:
     try:
         version = str(client.get_model_version_by_alias(model, "champion").version)
     except MlflowException as error:
-        if error.error_code not in tracking.REFUSALS:
+        if error.error_code not in tracking.NOT_THERE:
             raise
         raise NoModel(
             f"No version of {model} has the alias champion in "
@@ -64,9 +64,9 @@ def fetch_model(settings: Settings) -> Output:
         ) from error
     output = version_files(settings, version)
     trained_with = Verifier.load(output.path)
-    now = imaging_fingerprint(trained_with.imaging_settings)
     log = get_run_logger()
-    if trained_with.provenance.get("imaging_fingerprint") != now:
+    imaging = imaging_fingerprint(trained_with.imaging_settings)
+    if trained_with.provenance.get("imaging_fingerprint") != imaging:
         log.warning(
             f"The imaging code has changed since {model} version {version} was trained, so its "
             "figures may not hold. Train a new one: siamese retrain."
@@ -87,17 +87,16 @@ def recalibrated_from(settings: Settings, model: Output) -> Output:
 @task(name="make_champion", **tracking.ASKING)
 def make_champion(settings: Settings, registered: Output) -> Output:
     """Point the alias at a registered version, whatever it points at now; returns that version."""
-    client = tracking.connect(settings)
     version = str(read_json(registered / "registered.json")["version"])
+    client = tracking.connect(settings)
     tracking.set_champion(client, settings.tracking.model, version, "Recalibrated.")
     return registered
 
 
 def version_files(settings: Settings, version: str) -> Output:
     """The files of one registered version."""
-    client = tracking.connect(settings)
     model = settings.tracking.model
-    registered = client.get_model_version(model, version)
+    registered = tracking.connect(settings).get_model_version(model, version)
     name = fingerprint(tracking.tracking_uri(settings), model, version, registered.source)
     folder = settings.data_dir.resolve() / "models" / name
     told = registered.tags.get("verifier_sha256")
@@ -113,7 +112,10 @@ def version_files(settings: Settings, version: str) -> Output:
                 artifact_uri=f"models:/{model}/{version}", dst_path=str(partial)
             )
             if next(partial.rglob(_FACTS), None) is None:
-                raise NoModel(f"Version {version} of {model} holds no verifier.")
+                raise NoModel(
+                    f"Version {version} of {model} has no verifier in {registered.source}. Was "
+                    "the data folder moved? Move it back, or train anew: siamese retrain."
+                )
             fetched = _whole(partial, told)
             if fetched is None:
                 raise TamperedModel(
@@ -174,7 +176,7 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
         return _promoted(settings, version, "Promoted: there was no champion.")
     try:
         old = Verifier.load(version_files(settings, champion).path)
-    except VerifierError as error:
+    except (VerifierError, NoModel) as error:
         return _promoted(settings, version, f"Promoted: the champion cannot be read. {error}")
     new = Verifier.load(version_files(settings, version).path)
     images, table = IMAGES.read(splits / "images.parquet"), read_pairs(pairs, "calibration")
@@ -213,7 +215,7 @@ def _incomparable(settings: Settings, known: set[str], table: pd.DataFrame) -> s
 
     Parameters
     ----------
-    known : writers that the champion was trained on. table : the pairs of others.
+    known : writers that the champion was trained on. table : pairs of others.
     """
     own = {source.label for source in settings.sources if source.kind == "synthetic"}
     invented = len(own) == len(settings.sources)

@@ -52,7 +52,7 @@ def old_challengers(client: MlflowClient, settings: Settings) -> list[ModelVersi
         aliased = {str(version) for version in client.get_registered_model(model).aliases.values()}
         history = tracking.champion_history(client, model)
     except MlflowException as error:
-        if error.error_code not in tracking.REFUSALS:
+        if error.error_code not in tracking.NOT_THERE:
             raise
         return []
     kept = aliased | {entry["version"] for entry in history}

@@ -38,7 +38,7 @@ def rollback(settings: Settings, version: str = "") -> str:
         current = tracking.champion_of(client, model)
         history = tracking.champion_history(client, model)
     except MlflowException as error:
-        if error.error_code not in tracking.REFUSALS:
+        if error.error_code not in tracking.NOT_THERE:
             raise
         raise NothingToRollBack(f"There is no model {model}.") from error
     if not current and not version:
@@ -60,7 +60,7 @@ def rollback(settings: Settings, version: str = "") -> str:
     try:
         Verifier.load(version_files(settings, chosen).path)
     except MlflowException as error:
-        if error.error_code not in tracking.REFUSALS:
+        if error.error_code not in tracking.NOT_THERE:
             raise
         raise NothingToRollBack(f"{model} has no version {chosen}.") from error
     why = f"Rolled back from version {current}." if current else "There was no champion."

@@ -12,6 +12,7 @@ from prefect import get_run_logger, task
 
 from siamese import packets
 from siamese.config import Settings
+from siamese.errors import InputError
 from siamese.files import fingerprint
 from siamese.places import Place
 from siamese.scoring import Stores
@@ -41,7 +42,10 @@ def spread(settings: Settings, model: Output, claims_dir: Path) -> int:
     To be called in a flow: its task runner says where the packets are embedded.
     """
     data_dir = settings.data_dir.resolve()
-    place = Place.of(settings.scoring.exchange or data_dir / "exchange")
+    try:
+        place = Place.of(settings.scoring.exchange or data_dir / "exchange")
+    except ValueError as error:
+        raise InputError(f"scoring.exchange is no address that can be used: {error}.") from error
     # A worker may run in another folder than this.
     address = settings.scoring.exchange if place.local is None else str(place.local)
     sender = fingerprint(platform.node(), data_dir)

@@ -38,10 +38,9 @@ ASKING: dict[str, Any] = {
     "retry_condition_fn": server_away,
 }
 
-#: Answers of a server that is there.
-REFUSALS = frozenset(
-    {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED"}
-)
+#: Answers of a server that is there: there is no such thing, or you may not.
+NOT_THERE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+REFUSALS = NOT_THERE | {"PERMISSION_DENIED", "UNAUTHENTICATED"}
 
 
 def tracking_uri(settings: Settings) -> str:

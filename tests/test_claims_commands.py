@@ -105,7 +105,7 @@ def test_recalibration_makes_a_version_with_its_lineage(
     flags = ("--data-dir", own_registry)
     none = system.run("recalibrate", *flags, PREFECT_API_URL=prefect_server)
     assert none.returncode == 2
-    assert "feedback does not exist" in none.stdout
+    assert "No verdicts are kept in" in none.stdout
     done = system.run("recalibrate", labelled, *flags, PREFECT_API_URL=prefect_server)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "| skilled forgeries accepted |" in done.stdout

@@ -83,7 +83,7 @@ def _download(cache: Path) -> Path:
     own_copy = "or give a local copy with --path"
     try:
         return Path(kagglehub.dataset_download(HANDLE))
-    except (UnauthenticatedError, KaggleApiHTTPError) as error:
+    except (UnauthenticatedError, KaggleApiHTTPError, ValueError) as error:  # a bad kaggle.json
         raise SourceError(
             f"Kaggle refused access to {HANDLE}: {' '.join(str(error).split())} "
             f"Set KAGGLE_USERNAME and KAGGLE_KEY, {own_copy}."

@@ -79,5 +79,8 @@ def require(listing: Listing, expected: str) -> Listing:
     SourceError : when there are none.
     """
     if not listing.images:
-        raise SourceError(f"No signatures were found in {listing.root}; expected {expected}.")
+        unread = "".join(f" {name}: {why}." for name, why in listing.unread[:3])
+        raise SourceError(
+            f"No signatures were found in {listing.root}; expected {expected}.{unread}"
+        )
     return listing
