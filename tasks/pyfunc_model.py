@@ -50,7 +50,9 @@ class SignatureVerifier(PythonModel):  # type: ignore[misc]
         ]
         return pd.DataFrame([made.to_row() for made in self.verifier.compare_all(pairs)])
 
-    def _bytes(self, text: str, what: str) -> bytes:
+    def _bytes(self, text: object, what: str) -> bytes:
+        if not isinstance(text, str):  # MLflow lets a null through
+            raise _bad(f"The {what} is neither base64 nor file:PATH.")
         if text.startswith("file:"):
             return self._file(text.removeprefix("file:"), what)
         try:

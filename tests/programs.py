@@ -117,6 +117,7 @@ def serving(
             if process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"{command} did not come up:\n{log.read_text()[-3000:]}")
             time.sleep(0.5)
+        assert process.poll() is None, log.read_text()[-3000:]  # another answers in its place
         yield
     finally:
         os.killpg(process.pid, end)

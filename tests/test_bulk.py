@@ -147,8 +147,10 @@ def test_a_killed_command_goes_on_where_it_was(
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
-    kept = {path: path.stat().st_mtime_ns for path in partial.glob(".*.partial/shards/0*.parquet")}
+    kept = list(partial.glob(".*.partial/shards/0*.parquet"))
     assert 10 <= len(kept) < 66
+    known = CLAIM_DECISIONS.read(kept[0])
+    CLAIM_DECISIONS.write(known.assign(reason_detail="Kept."), kept[0], {})
     done = subprocess.run(
         command, cwd=system.cwd, env=env, capture_output=True, text=True, check=False
     )
@@ -158,4 +160,7 @@ def test_a_killed_command_goes_on_where_it_was(
     )
     decisions = pd.read_csv(newest / "decisions.csv")
     assert len(decisions) == 66
+    assert decisions.loc[decisions["reason_detail"] == "Kept.", "claim_id"].tolist() == (
+        known["claim_id"].tolist()
+    )
     assert not list(partial.glob(".*.partial"))

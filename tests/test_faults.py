@@ -177,7 +177,10 @@ def test_outputs_cache_and_checkpoint_that_were_damaged(
 ) -> None:
     runner, expected = trained
     chance = np.random.default_rng(1)
-    made = [*runner.data.glob("stages/*/[!.]*/*.*"), *runner.data.glob("cache/*")]
+    made = [
+        *(path for path in runner.data.glob("stages/*/[!.]*/**/*") if path.is_file()),
+        *runner.data.glob("cache/*"),
+    ]
     assert len(made) > 30
     for path in made:
         data = bytearray(path.read_bytes())

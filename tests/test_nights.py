@@ -55,11 +55,13 @@ class Nights:
                 env=self.env, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         try:
-            for _ in range(240):
+            for _ in range(720):
                 if "started!" in log.read_text():
                     break
                 assert self.process.poll() is None, log.read_text()[-3000:]
                 time.sleep(0.5)
+            else:
+                raise AssertionError(log.read_text()[-3000:])
             yield
         finally:
             if self.process.poll() is None:

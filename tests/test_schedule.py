@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -31,10 +32,21 @@ def test_served_schedule_runs_the_nightly_flow_when_triggered(tmp_path: Path) ->
             if len(found) == 2:
                 break
             time.sleep(1)
-        nightly, _drift = sorted(found, key=lambda one: one["name"], reverse=True)
+        nightly, drift = sorted(found, key=lambda one: one["name"], reverse=True)
         (schedule,) = nightly["schedules"]
         assert schedule["schedule"]["cron"] == "30 3 * * *"
         assert schedule["schedule"]["timezone"] == "Asia/Kolkata"
+        (schedule,) = drift["schedules"]
+        assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == (
+            "0 6 * * 1", "Asia/Kolkata",
+        )  # fmt: skip
+        second = subprocess.run(
+            [*command, "--port", str(free_port())],
+            cwd=tmp_path, env=environment(tmp_path / "prefect"), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert second.returncode == 1
+        assert "A siamese serve runs with" in second.stderr
         wanted = {
             "deployments": {"id": {"any_": [nightly["id"]]}},
             "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from siamese import handwriting, imaging
+from siamese import handwriting, imaging, training
 from siamese.augment import augment
 from siamese.config import ImagingSettings, NetworkSettings, TrainingSettings
 from siamese.distributed import train_together
@@ -106,7 +106,7 @@ class Interrupted(Exception):
 
 
 def test_resumed_run_ends_as_the_whole_one(
-    sets: tuple[SignatureSet, SignatureSet], tmp_path: Path
+    sets: tuple[SignatureSet, SignatureSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(*sets, NETWORK, TRAINING, 3)
 
@@ -117,7 +117,15 @@ def test_resumed_run_ends_as_the_whole_one(
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(Interrupted):
         train(*sets, NETWORK, TRAINING, 3, checkpoint=checkpoint, on_epoch=stop)
+    drawn: list[int] = []
+
+    def watched(groups: object, step: int, seed: int, **sizes: int) -> object:
+        drawn.append(step)
+        return sample_batch(groups, step, seed, **sizes)
+
+    monkeypatch.setattr(training, "sample_batch", watched)
     resumed = train(*sets, NETWORK, TRAINING, 3, checkpoint=checkpoint)
+    assert drawn == list(range(4, TRAINING.steps))  # what was done is not done again
     assert weights(resumed.network) == weights(whole.network)
     assert [epoch.loss for epoch in resumed.history] == [epoch.loss for epoch in whole.history]
 
