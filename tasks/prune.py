@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from mlflow.entities.model_registry import ModelVersion
@@ -68,8 +67,11 @@ def _delete(client: MlflowClient, version: ModelVersion) -> None:
     The version goes last: who was cut off is finished by the next.
     """
     model = None
-    with suppress(MlflowException):  # deleted before
+    try:
         model = client.get_logged_model(str(version.source).removeprefix("models:/"))
+    except MlflowException as error:
+        if error.error_code not in tracking.NOT_THERE:  # deleted before
+            raise
     if model is not None:
         get_artifact_repository(model.artifact_location).delete_artifacts()
         client.delete_logged_model(model.model_id)

@@ -73,6 +73,17 @@ def test_spaces_around_a_path_and_other_ways_to_write_it_are_nothing(root: Path)
     assert claims_of(root, text) == {"a": ("", "")}
 
 
+def test_pictures_in_folders_called_questioned_and_reference(root: Path) -> None:
+    for name in ("questioned", "reference_1"):
+        (root / "a" / name).mkdir(parents=True)
+        (root / f"{name}.png").rename(root / "a" / name / "scan.png")
+    (claim,) = read_claims(root)
+    assert not claim.problem
+    assert claim.questioned is not None
+    assert claim.questioned.path.parent.name == "questioned"
+    assert [one.path.parent.name for one in claim.references] == ["reference_1"]
+
+
 def test_the_root_of_the_disk_may_be_allowed(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
