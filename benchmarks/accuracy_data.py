@@ -172,11 +172,13 @@ class Data:
         """A split's signatures: of all its writers, or of every so-many-th."""
         mine = (self.images["split"] == split) & self.images["source"].isin(sources)
         some = np.unique(self.images["writer"][mine])[::every]
-        rows = np.flatnonzero(mine & self.images["writer"].isin(some))
-        mine = self.images.iloc[rows]
+        return self.set_of(self.images[mine & self.images["writer"].isin(some)], canvases)
+
+    def set_of(self, images: pd.DataFrame, canvases: Canvases) -> SignatureSet:
+        """Some of the images, with their canvases of all."""
         return SignatureSet(
-            canvases[rows],
-            mine["writer"].to_numpy(str),
-            (mine["kind"] == "genuine").to_numpy(),
-            mine["image_id"].to_numpy(str),
+            canvases[images.index],
+            images["writer"].to_numpy(str),
+            (images["kind"] == "genuine").to_numpy(),
+            images["image_id"].to_numpy(str),
         )

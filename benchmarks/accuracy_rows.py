@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
 import baselines
@@ -27,6 +28,7 @@ CPU = torch.device("cpu")
 Floats = npt.NDArray[np.float32]
 #: Canvases (N, H, W) to vectors (N, E).
 Embed = Callable[[Canvases], Floats]
+Patched: TypeAlias = AbstractContextManager[Any]
 
 
 def ours(
@@ -92,32 +94,40 @@ def _strokes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
     return lambda some: in_batches(lambda x: strokes.describe(find_edges(x)), some, CPU)
 
 
-def _one_scale(data: Data, canvases: Canvases, steps: int) -> Embed:
+def with_one_scale() -> Patched:
     none = np.zeros(sum(SignatureNet.parts), np.float32), 0.0
-    with mock.patch.object(telling, "scale_of_hands", lambda *_: none):
-        return ours(data, canvases, steps)
+    return mock.patch.object(telling, "scale_of_hands", lambda *_: none)
 
 
-def _no_cohort(data: Data, canvases: Canvases, steps: int) -> Embed:
+def without_cohort() -> Patched:
     nobody = np.zeros((0, NetworkSettings().strokes + 1), np.float32), np.array([], str)
-    with mock.patch.object(telling, "cohort_of", lambda *_: nobody):
-        return ours(data, canvases, steps)
+    return mock.patch.object(telling, "cohort_of", lambda *_: nobody)
 
 
-def _no_words(data: Data, canvases: Canvases, steps: int) -> Embed:
+def without_words() -> Patched:
     """As many axes, of how strokes run alone."""
     found = words.no_words()
-    with mock.patch.object(fitting, "learn_words", lambda *_: found):
-        return ours(data, canvases, steps)
+    return mock.patch.object(fitting, "learn_words", lambda *_: found)
 
 
-def _one_scanner(data: Data, canvases: Canvases, steps: int) -> Embed:
+@contextmanager
+def with_one_scanner() -> Iterator[None]:
     """Axes and scales found from the training pictures as they are."""
     with (
         mock.patch.object(fitting, "bend", lambda x, generator: x),
         mock.patch.object(fitting, "RESCANS", {"as it is": lambda x: x}),
     ):
-        return ours(data, canvases, steps)
+        yield
+
+
+def _changed(patched: Callable[[], Patched]) -> Callable[[Data, Canvases, int], Embed]:
+    """Ours, with a part of it taken out."""
+
+    def made(data: Data, canvases: Canvases, steps: int) -> Embed:
+        with patched():
+            return ours(data, canvases, steps)
+
+    return made
 
 
 def _axes_alone(data: Data, canvases: Canvases, steps: int) -> Embed:
@@ -243,11 +253,12 @@ ROWS: Mapping[str, Row] = {
     "no_augment": Row("(d) the network alone, no augmentation", _alone(augment=False)),
     "long_no_augment": Row(f"(d) ours, {LONG:,} steps, no augmentation",
                            _long(augment=False), rescanned=True),
-    "no_words": Row("(d) ours, without the pieces that strokes are of", _no_words),
-    "one_scale": Row("(d) ours, one scale for all hands", _one_scale, rescanned=True),
-    "no_cohort": Row("(d) ours, no cohort to hold hands against", _no_cohort, rescanned=True),
+    "no_words": Row("(d) ours, without the pieces that strokes are of", _changed(without_words)),
+    "one_scale": Row("(d) ours, one scale for all hands", _changed(with_one_scale), rescanned=True),
+    "no_cohort": Row("(d) ours, no cohort to hold hands against", _changed(without_cohort),
+                     rescanned=True),
     "one_scanner": Row("(d) ours, strokes as written and scanned, not bent or scanned otherwise",
-                       _one_scanner, rescanned=True),
+                       _changed(with_one_scanner), rescanned=True),
     "axes_alone": Row("(d) how strokes run alone, no network", _axes_alone),
     "strokes_alone": Row("(d) how strokes run alone, nothing learnt", _strokes_alone),
     "unscaled": Row("(d) ours, whole pictures squeezed: no crop, no proportions", ours,
