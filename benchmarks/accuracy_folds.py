@@ -219,8 +219,8 @@ def page(results: Mapping[str, Any]) -> str:
         f"writer: each of {FOLDS} folds (every third writer) is measured by what was found on the",
         "others. One reference; EERs are means of the folds, and FAR_skilled and FRR are at one",
         "threshold for both sources, that of the fold itself. *Higher by* is how much more an EER",
-        "is without the part, on the same pairs. Intervals are 95 %, by bootstrap over writers (300",
-        "resamples); of a random pair both are drawn again.",
+        "is without the part, on the same pairs. Intervals are 95 %, by bootstrap over writers",
+        "(300 resamples; of a random pair both are drawn again).",
         "",
     ]
     for source in SOURCES:
