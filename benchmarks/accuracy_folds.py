@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="these rows, again")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the results")
     arguments = parser.parse_args()
-    made_by = code_of_vectors()
+    made_by = fingerprint(code_of_vectors(), Path(__file__).read_text())
     data = Data(ROOT / "data" / "store")
     pictures = fingerprint(data.images["image_id"].tolist())
     kept = ROOT / "data" / "benchmarks" / fingerprint(made_by, pictures)

@@ -34,7 +34,8 @@ if [ -z "${PREFECT_API_URL:-}" ]; then
   ${PYTHON:-.venv/bin/python} -m flows.server "$PORT"
   export PREFECT_API_URL="http://127.0.0.1:$PORT/api"
   $PREFECT server start --host 127.0.0.1 --port "$PORT" >/dev/null &
-  until curl --silent --fail "$PREFECT_API_URL/health" >/dev/null; do
+  for _ in $(seq 300); do
+    curl --silent --fail --max-time 5 "$PREFECT_API_URL/health" >/dev/null && break
     kill -0 $! 2>/dev/null || { echo "The Prefect server ended; look with: prefect server start" >&2; exit 1; }
     sleep 1
   done

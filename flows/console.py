@@ -156,6 +156,8 @@ def sentences() -> Iterator[None]:
             stop(f"{told}.", FAILED)
         stop(f"The tracking server or database of MLflow failed: {told}", FAILED)
     except ModuleNotFoundError as error:
+        if error.name not in ("psycopg2", "boto3"):
+            raise
         stop(
             f"{error}. A database or store that the settings name needs: "
             "pip install 'siamese-signatures[servers]'",

@@ -90,9 +90,9 @@ def _refuse_if_taken(port: int) -> None:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind(("127.0.0.1", port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ServerFailed(
-                f"Port {port} is taken ({error.strerror}). Name another (siamese serve --port, or "
+                f"Port {port} cannot be had: {error}. Name another (siamese serve --port, or "
                 "PORT for deployments/up.sh), or the server that is there: PREFECT_API_URL."
             ) from error
 

@@ -123,19 +123,16 @@ def forget_enrolled(folder: Path, writer: str) -> int:
     -------
     How many references nobody else has.
     """
-    if not folder.is_dir():
-        return 0
-    with _locked(folder):
-        alone = enrolled_alone(folder, writer)
-        for file in alone["file"]:
-            (folder / "pictures" / file).unlink(missing_ok=True)
-        # By their own names: what others have of the same pictures stays.
-        _store(folder).remove(lambda rows: pc.equal(rows["writer_id"], writer))
-        keep_only(folder / "pictures", _store(folder).columns("file")["file"])
+    alone = enrolled_alone(folder, writer)
+    for file in alone["file"]:
+        (folder / "pictures" / file).unlink(missing_ok=True)
+    # By their own names: what others have of the same pictures stays.
+    _store(folder).remove(lambda rows: pc.equal(rows["writer_id"], writer))
+    keep_only(folder / "pictures", _store(folder).columns("file")["file"])
     return len(alone)
 
 
-def _locked(folder: Path) -> FileLock:
+def lock_of_enrolment(folder: Path) -> FileLock:
     """Held by whoever enrols or forgets: a picture is there before the row that names it."""
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".lock")
@@ -206,37 +203,40 @@ def enrol(
     ``detail``, a sentence on what is wrong.
     """
     good = [one.picture for one in references if one.picture and is_there(one.picture)]
-    ids = hash_pictures(good)
-    facts = prepare_files(
-        [(ids[p], p.path, p.page) for p in good],
-        settings,
-        canvas_store(store, settings),
-        workers=workers,
-        progress=progress,
-    )
-    outcomes, rows = [], []
-    with Decoders(workers) as decoders, _locked(folder):
-        known = set(read_enrolment(folder).names)
-        for one in references:
-            outcome, detail = "reference_missing", "There is no such picture in the folder."
-            if not one.writer_id:
-                outcome, detail = "no_writer", "The writer_id is empty."
-            elif one.picture in ids:
-                fact = facts.loc[ids[one.picture]]
-                outcome, detail = str(fact["quality"]), str(fact["quality_detail"])
-                file = ""
-                if outcome in USABLE:
-                    try:
-                        file = copy_picture(one.picture, settings, folder / "pictures", decoders)
-                    except ImageRefused as error:
-                        outcome, detail = "unreadable", str(error)
-                if file:
-                    image_id = Path(file).stem
-                    outcome = "known" if (one.writer_id, image_id) in known else "enrolled"
-                    known.add((one.writer_id, image_id))
-                    if outcome == "enrolled":
-                        rows.append((one.writer_id, one.name, image_id, file, enrolled_at))
-            outcomes.append((one.writer_id, one.name, outcome, detail))
-        _store(folder).put(pd.DataFrame(rows, columns=_SCHEMA.names))
-        keep_only(folder / "pictures", _store(folder).columns("file")["file"])
+    with lock_of_enrolment(folder):
+        ids = hash_pictures(good)
+        facts = prepare_files(
+            [(ids[p], p.path, p.page) for p in good],
+            settings,
+            canvas_store(store, settings),
+            workers=workers,
+            progress=progress,
+        )
+        outcomes, rows = [], []
+        with Decoders(workers) as decoders:
+            known = set(read_enrolment(folder).names)
+            for one in references:
+                outcome, detail = "reference_missing", "There is no such picture in the folder."
+                if not one.writer_id:
+                    outcome, detail = "no_writer", "The writer_id is empty."
+                elif one.picture in ids:
+                    fact = facts.loc[ids[one.picture]]
+                    outcome, detail = str(fact["quality"]), str(fact["quality_detail"])
+                    file = ""
+                    if outcome in USABLE:
+                        try:
+                            file = copy_picture(
+                                one.picture, settings, folder / "pictures", decoders
+                            )
+                        except ImageRefused as error:
+                            outcome, detail = "unreadable", str(error)
+                    if file:
+                        image_id = Path(file).stem
+                        outcome = "known" if (one.writer_id, image_id) in known else "enrolled"
+                        known.add((one.writer_id, image_id))
+                        if outcome == "enrolled":
+                            rows.append((one.writer_id, one.name, image_id, file, enrolled_at))
+                outcomes.append((one.writer_id, one.name, outcome, detail))
+            _store(folder).put(pd.DataFrame(rows, columns=_SCHEMA.names))
+            keep_only(folder / "pictures", _store(folder).columns("file")["file"])
     return pd.DataFrame(outcomes, columns=["writer_id", "name", "outcome", "detail"])

@@ -139,6 +139,10 @@ def _write(rows: pd.DataFrame, folder: Path) -> None:
     if rows.empty:
         return
     before = _kept_in(folder)
+    if not before["label"].isin(LABELS).all():
+        raise ManifestError(
+            f"{folder / 'claims.csv'} must have {' or '.join(LABELS)} in the column label."
+        )
     rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
     _write_both(rows.sort_values("claim_id", kind="stable"), folder)
 
@@ -173,6 +177,7 @@ def _signatures(rows: pd.DataFrame) -> pd.DataFrame:
     table += [
         (row.questioned, writers[row.claim_id], kinds[row.label])
         for row in rows.drop_duplicates("claim_id").itertuples()
+        if row.label in kinds  # somebody may have changed it
     ]
     return pd.DataFrame(table, columns=["path", "writer", "kind"]).drop_duplicates()
 
@@ -212,8 +217,9 @@ def forget_feedback(folder: Path, writer: str) -> int:
 
 def _tidy(folder: Path) -> None:
     """Remove pictures that no claim names: of verdicts that were replaced, or half kept."""
-    named = _kept_in(folder)[["questioned", "reference"]].to_numpy().ravel()
-    keep_only(folder / _PICTURES, (Path(name).name for name in named))
+    if (folder / "claims.csv").is_file():  # it may lie elsewhere, in somebody's hands
+        named = _kept_in(folder)[["questioned", "reference"]].to_numpy().ravel()
+        keep_only(folder / _PICTURES, (Path(name.strip()).name for name in named))
 
 
 def _kept_in(folder: Path) -> pd.DataFrame:
@@ -228,8 +234,6 @@ def _kept_in(folder: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=_COLUMNS, dtype=str)
     table = read_manifest(path, required=_COLUMNS)
     table["label"] = table["label"].str.strip().str.lower()
-    if not table["label"].isin(LABELS).all():
-        raise ManifestError(f"{path} must have {' or '.join(LABELS)} in the column label.")
     return table.assign(**{name: table[name].map(unguarded) for name in _NAMES})
 
 

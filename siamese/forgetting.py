@@ -10,13 +10,19 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from siamese.enrolment import enrolled_alone, enrolment_folder, forget_enrolled
+from siamese.enrolment import (
+    enrolled_alone,
+    enrolment_folder,
+    forget_enrolled,
+    lock_of_enrolment,
+)
 from siamese.errors import InputError
 from siamese.feedback import feedback_alone, forget_feedback
 from siamese.files import write_text
@@ -55,9 +61,15 @@ def forget(data_dir: Path, writer: str) -> list[str]:
     """
     if not writer.strip():
         raise InputError("Name the writer that is to be forgotten.")
-    enrolled, feedback = enrolment_folder(data_dir), data_dir / "feedback"
+    enrolled = enrolment_folder(data_dir)
+    with lock_of_enrolment(enrolled) if enrolled.is_dir() else nullcontext():
+        return _forget(data_dir, enrolled, writer)
+
+
+def _forget(data_dir: Path, enrolled: Path, writer: str) -> list[str]:
+    feedback = data_dir / "feedback"
     batches, of_claims, damaged = _claims_of(data_dir, writer)
-    datasets = _datasets_of(data_dir, writer)
+    datasets, unread = _datasets_of(data_dir, writer)
     ids = of_claims.union(*(set(mine["image_id"]) for mine in datasets.values()))
     ids |= set(enrolled_alone(enrolled, writer)["image_id"])
     ids |= {Path(name).stem for name in feedback_alone(feedback, writer)}
@@ -73,7 +85,7 @@ def forget(data_dir: Path, writer: str) -> list[str]:
         *_forget_batches(data_dir, batches),
         *(
             f"{path} could not be read, and may be about this writer: delete it."
-            for path in damaged
+            for path in (*damaged, *unread)
         ),
     ]
 
@@ -123,15 +135,17 @@ def _forget_batches(data_dir: Path, batches: int) -> list[str]:
     ]
 
 
-def _datasets_of(data_dir: Path, writer: str) -> dict[Path, pd.DataFrame]:
-    """The writer's rows in each table of training pictures that has some."""
-    found = {}
+def _datasets_of(data_dir: Path, writer: str) -> tuple[dict[Path, pd.DataFrame], list[Path]]:
+    """The writer's rows in each table of training pictures that has some, and damaged tables."""
+    found, damaged = {}, []
     for pattern, contract in _OF_SETS.items():
         for path in sorted(data_dir.glob(pattern)):
             table = contract.read_whole(path)
-            if table is not None and len(mine := table[_is(table["writer"], writer)]):
+            if table is None:
+                damaged.append(path)
+            elif len(mine := table[_is(table["writer"], writer)]):
                 found[path] = mine
-    return found
+    return found, damaged
 
 
 def _is(names: pd.Series, writer: str) -> pd.Series:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from siamese.calibration import CalibrationError, calibrate
 from siamese.config import PolicySettings
@@ -15,6 +16,7 @@ from siamese.trials import Floats, Trials
 
 #: Most that Cllr may be above Cllr_min for the calibration to be healthy.
 CALIBRATION_LIMIT = 0.2
+_FEWEST_WRITERS = 5
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,28 @@ class Verdict:
     difference: float
     low: float
     high: float
+
+
+def incomparable(pairs: pd.DataFrame, known: set[str], invented: set[str] | None) -> str:
+    """Why pairs cannot decide between a challenger and a champion; empty where they can.
+
+    Parameters
+    ----------
+    pairs : those of writers that the champion was not trained on. known : those that it was.
+    invented : labels of the challenger's sources, where these are all generated.
+    """
+    if invented is not None and any(name.partition(":")[0] not in invented for name in known):
+        return (
+            "Not promoted: it was trained on invented signatures alone, and the champion on real "
+            "ones. Give the run the champion's sources: [[sources]] in siamese.toml."
+        )
+    left = pairs.loc[pairs["kind"] == "skilled_forgery", "writer"].nunique()
+    if left < _FEWEST_WRITERS:
+        return (
+            f"Not promoted: only {left} calibration writers were not in the champion's training, "
+            f"and a comparison needs {_FEWEST_WRITERS}."
+        )
+    return ""
 
 
 def judge(champion: Trials, challenger: Trials, *, policy: PolicySettings, seed: int) -> Verdict:

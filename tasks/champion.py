@@ -29,7 +29,6 @@ from tasks.pairs import read_pairs
 from tasks.signatures import as_decided, files_of, named_in, near_hands_of, signature_set
 from tasks.stage import Output, tell
 
-_FEWEST_WRITERS = 5
 _FACTS = "verifier.json"
 
 
@@ -174,16 +173,21 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
         return settled
     if not champion:  # it was deleted
         return _promoted(settings, version, "Promoted: there was no champion.")
+    invented = all(source.kind == "synthetic" for source in settings.sources)
     try:
         old = Verifier.load(version_files(settings, champion).path)
-    except (VerifierError, NoModel) as error:
-        return _promoted(settings, version, f"Promoted: the champion cannot be read. {error}")
+    except VerifierError as error:
+        why = f"the champion cannot be read. {error}"
+        told = "" if invented else _promoted(settings, version, f"Promoted: {why}")
+        by_hand = f"siamese rollback {version} makes it the champion."
+        return told or f"Not promoted, for its signatures are invented: {by_hand} But {why}"
     new = Verifier.load(version_files(settings, version).path)
     images, table = IMAGES.read(splits / "images.parquet"), read_pairs(pairs, "calibration")
     table = table[_usable(settings, old, images, table)]
     known = set(old.provenance.get("training_writers", []))
     table = table[~table["writer"].isin(known) & ~table["questioned_writer"].isin(known)]
-    if refused := _incomparable(settings, known, table):
+    own = {source.label for source in settings.sources} | {"synthetic"} if invented else None
+    if refused := promotion.incomparable(table, known, own):
         return refused
     verdict = promotion.judge(
         _trials(settings, old, images, table),
@@ -208,29 +212,6 @@ def _judged(settings: Settings, splits: Output, pairs: Output, registered: Outpu
     # Last: what was cut off before is judged again.
     client.set_model_version_tag(model, version, "judged_against", champion)
     return told
-
-
-def _incomparable(settings: Settings, known: set[str], table: pd.DataFrame) -> str:
-    """Why this run's pairs cannot decide against the champion; empty where they can.
-
-    Parameters
-    ----------
-    known : writers that the champion was trained on. table : pairs of others.
-    """
-    own = {source.label for source in settings.sources if source.kind == "synthetic"}
-    invented = len(own) == len(settings.sources)
-    if invented and any(writer.partition(":")[0] not in own for writer in known):
-        return (
-            "Not promoted: it was trained on invented signatures alone, and the champion on real "
-            "ones. Give the run the champion's sources: [[sources]] in siamese.toml."
-        )
-    left = table.loc[table["kind"] == "skilled_forgery", "writer"].nunique()
-    if left < _FEWEST_WRITERS:
-        return (
-            f"Not promoted: only {left} calibration writers were not in the champion's training, "
-            f"and a comparison needs {_FEWEST_WRITERS}."
-        )
-    return ""
 
 
 def _usable(

@@ -6,6 +6,7 @@ import base64
 import importlib.metadata
 import io
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,19 @@ def _registry(settings: Settings) -> str:
     """
     registry = tracking.registry_fingerprint(settings)
     model = settings.tracking.model
+    made = {}
+    for path in (settings.data_dir.resolve() / "stages").glob("register*/[!.]*/registered.json"):
+        with suppress(OSError, ValueError, LookupError, TypeError):  # damaged: it is made again
+            told = read_json(path)
+            if (told["registry"], told["model"]) == (registry, model):
+                made[path.parent] = str(told["version"])
+    # Afterwards: what somebody has registered meanwhile is not taken for deleted.
     versions = tracking.connect(settings).search_model_versions(f"name = '{model}'")
     there = {str(one.version) for one in versions}
-    for made in (settings.data_dir.resolve() / "stages").glob("register*/*/registered.json"):
-        told = read_json(made)
-        if (told.get("registry"), told["model"]) != (registry, model):
-            continue
-        if str(told["version"]) not in there:
-            with lock_of(made.parent):
-                shutil.rmtree(made.parent, ignore_errors=True)
+    for folder, version in made.items():
+        if version not in there:
+            with lock_of(folder):
+                shutil.rmtree(folder, ignore_errors=True)
     return registry
 
 

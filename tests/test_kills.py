@@ -129,4 +129,4 @@ def test_every_flow_killed_at_random_ends_as_if_it_had_not_been(
             expected, found = state(calm.folder), state(killed.folder)
             for part, value in expected.items():
                 assert found[part] == value, (step, part, times)
-        assert hit >= KILLS * len(steps) / 2  # some end before their turn comes
+        assert hit >= len(steps) / 2  # some end before their turn comes

@@ -35,7 +35,8 @@ print(before - pages())
 def _faults_and_given_back(how: str) -> tuple[int, int]:
     command = [sys.executable, "-c", _BATCHES, how]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    if "[always]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+    huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if huge.is_file() and "[always]" in huge.read_text():
         pytest.skip("one fault brings 512 pages here")
     faults, given_back = done.stdout.split()
     return int(faults), int(given_back)

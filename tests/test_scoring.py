@@ -379,7 +379,7 @@ def test_shards_do_not_change_decisions(
     small = scored(example / "claims", verifier, tmp_path / "a")
     monkeypatch.setattr("test_scoring.SETTINGS", ScoringSettings(shard=100, workers=2))
     large = scored(example / "claims", verifier, tmp_path / "b")
-    pd.testing.assert_frame_equal(small, large)  # to the last bit
+    pd.testing.assert_frame_equal(small, large, check_exact=True)  # to the last bit
     kept = [scoring.Stores.of(verifier, tmp_path / name).vectors for name in "ab"]
     ids = [hash_claims(read_claims(example / "claims")).values()] * 2
     sizes = [len(store.get(list(wanted))) for store, wanted in zip(kept, ids, strict=True)]

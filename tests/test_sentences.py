@@ -24,7 +24,11 @@ from siamese.errors import InputError, RunError
         (NotADirectoryError(20, "Not a directory", "data"), 1, "Not a directory: 'data'."),
         (OSError("AWS Error ACCESS_DENIED"), 1, "AWS Error ACCESS_DENIED."),
         (TimeoutError("Timed out during handshake"), 1, "Timed out during handshake."),
-        (ModuleNotFoundError("No module named 'psycopg2'"), 1, "siamese-signatures[servers]"),
+        (
+            ModuleNotFoundError("No module named 'psycopg2'", name="psycopg2"),
+            1,
+            "siamese-signatures[servers]",
+        ),
         (RuntimeError("Failed to reach API at http://x/api/"), 1, "PREFECT_API_URL"),
     ],
 )
@@ -72,7 +76,7 @@ def test_a_port_that_is_taken_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPa
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ServerFailed, match=f"Port {port} is taken"), running_server(port):
+        with pytest.raises(ServerFailed, match=f"Port {port} cannot be had"), running_server(port):
             pass
 
 
