@@ -269,8 +269,8 @@ def main() -> None:
         tables[name] = by_fold(pd.read_parquet(path))
         found = figures(tables[name], tables.get(part.of))
         results["rows"][name] = {"title": part.title, "figures": found}
-    write_json(arguments.out / "accuracy-folds.json", results)
-    write_text(arguments.out / "accuracy-folds.md", page(results))
+        write_json(arguments.out / "accuracy-folds.json", results)
+        write_text(arguments.out / "accuracy-folds.md", page(results))
     print(arguments.out / "accuracy-folds.md")
 
 
