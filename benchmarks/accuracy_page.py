@@ -71,6 +71,8 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         "Most of a distance after few steps is how strokes run, which no step is needed for. What",
         "helps learning is therefore taken out of the network alone, and read from the calibration",
         "writers' columns: whom no step is trained on, though the checkpoint is chosen on them.",
+        "Which parts of how strokes run pay is told on more writers in",
+        "[accuracy-folds.md](accuracy-folds.md).",
         "Augmentation is also taken out of the long row, for it can cost at few steps and pay at",
         "many. By the calibration writers it pays there, on pictures as they are and more on",
         "pictures that are scanned worse (below).",

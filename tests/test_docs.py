@@ -62,6 +62,7 @@ ELSEWHERE = {
 #: Measurements of minutes and hours, with less to measure.
 SMALLER = {
     "python benchmarks/accuracy.py --steps 250": "python benchmarks/accuracy.py --help",
+    "python benchmarks/accuracy_folds.py": "python benchmarks/accuracy_folds.py --help",
     "python benchmarks/recalibration.py data ../shared/data/BHSig260/Hindi": (
         "python benchmarks/recalibration.py --help"
     ),
