@@ -117,9 +117,8 @@ def main() -> None:
             told["figures"] = measure(data, row.sources, made.vectors)
         except CalibrationError as error:
             told["failed"] = str(error)
-        everything["rows"] = rows = {
-            key: told if key == name else rows[key] for key in ROWS if key == name or key in rows
-        }
+        rows[name] = told
+        everything["rows"] = {key: rows[key] for key in ROWS if key in rows}
         arguments.out.mkdir(exist_ok=True)
         path.write_text(json.dumps(everything) + "\n")
         write_page(everything, arguments.out)

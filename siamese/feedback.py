@@ -108,8 +108,7 @@ def keep(
                 except reading.ImageRefused as error:
                     outcome, detail = "unreadable", str(error)
             outcomes.append((claim_id, outcome, detail))
-    _write(pd.DataFrame(rows, columns=_COLUMNS), folder)
-    _tidy(folder)
+    _tidy(_write(pd.DataFrame(rows, columns=_COLUMNS), folder), folder)
     return pd.DataFrame(outcomes, columns=["claim_id", "outcome", "detail"])
 
 
@@ -129,22 +128,24 @@ def _rows(
     return [(name, asked, reference, claim.writer, label) for reference in references or [""]]
 
 
-def _write(rows: pd.DataFrame, folder: Path) -> None:
-    """Merge into both manifests.
+def _write(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Merge into both manifests; returns all that is kept then.
 
     Raises
     ------
     ManifestError : what is there already was changed into something that is none.
     """
-    if rows.empty:
-        return
     before = _kept_in(folder)
+    if rows.empty:
+        return before
     if not before["label"].isin(LABELS).all():
         raise ManifestError(
             f"{folder / 'claims.csv'} must have {' or '.join(LABELS)} in the column label."
         )
-    rows = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
-    _write_both(rows.sort_values("claim_id", kind="stable"), folder)
+    kept = pd.concat([before[~before["claim_id"].isin(rows["claim_id"])], rows])
+    kept = kept.sort_values("claim_id", kind="stable")
+    _write_both(kept, folder)
+    return kept
 
 
 def _write_both(rows: pd.DataFrame, folder: Path) -> None:
@@ -209,16 +210,17 @@ def forget_feedback(folder: Path, writer: str) -> int:
     alone = _alone(table, writer)
     for name in alone:
         (folder / name).unlink(missing_ok=True)
-    if (table["writer_id"] == writer).any():
-        _write_both(table[table["writer_id"] != writer], folder)
-    _tidy(folder)
+    others = table[table["writer_id"] != writer]
+    if len(others) < len(table):
+        _write_both(others, folder)
+    _tidy(others, folder)
     return len(alone)
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(kept: pd.DataFrame, folder: Path) -> None:
     """Remove pictures that no claim names: of verdicts that were replaced, or half kept."""
     if (folder / "claims.csv").is_file():  # it may lie elsewhere, in somebody's hands
-        named = _kept_in(folder)[["questioned", "reference"]].to_numpy().ravel()
+        named = kept[["questioned", "reference"]].to_numpy().ravel()
         keep_only(folder / _PICTURES, (Path(name.strip()).name for name in named))
 
 

@@ -8,7 +8,6 @@ and the training sets that were read from elsewhere, is not ours to remove, and 
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,7 +24,7 @@ from siamese.enrolment import (
 )
 from siamese.errors import InputError
 from siamese.feedback import feedback_alone, forget_feedback
-from siamese.files import write_text
+from siamese.sources import mark_forgotten
 from siamese.spreadsheets import unguarded
 from siamese.store import ContentStore
 from siamese.tables import CLAIM_DECISIONS, FILES, IMAGES, Table, TableError
@@ -38,12 +37,6 @@ _OF_SETS: Mapping[str, Table] = {
     "stages/*/*/files.parquet": FILES,
     "raw/listed/*.parquet": FILES,
 }
-
-
-def forgotten(raw: Path) -> str:
-    """Changes whenever pictures of somebody were removed from the training sets kept here."""
-    path = raw / "forgotten"
-    return path.read_text() if path.is_file() else ""
 
 
 def forget(data_dir: Path, writer: str) -> list[str]:
@@ -158,7 +151,7 @@ def _forget_datasets(
     """Remove the writer's pictures in training sets, and then what names them."""
     raw, inside, outside = data_dir / "raw", 0, 0
     if datasets and raw.is_dir():
-        write_text(raw / "forgotten", uuid.uuid4().hex)
+        mark_forgotten(raw)
     for file in {Path(name) for mine in datasets.values() for name in mine["path"]}:
         if not file.is_file():
             continue

@@ -11,8 +11,13 @@ from prefect.tasks import exponential_backoff
 
 from siamese.config import Settings, SourceSettings
 from siamese.files import fingerprint, sha256_of_file, write_json
-from siamese.forgetting import forgotten
-from siamese.sources import SOURCES, SourceError, SourceUnreachable, fetch_and_read
+from siamese.sources import (
+    SOURCES,
+    SourceError,
+    SourceUnreachable,
+    fetch_and_read,
+    forgotten,
+)
 from siamese.tables import FILES
 from tasks.stage import Work, stage
 

@@ -7,15 +7,27 @@ one line in :data:`SOURCES`.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from siamese.config import SourceSettings
+from siamese.files import write_text
 from siamese.sources import kaggle, layouts, manifest, synthetic
 from siamese.sources.listing import Listing, SourceError, SourceUnreachable
 
-__all__ = ["SOURCES", "Source", "SourceError", "SourceUnreachable", "fetch_and_read"]
+__all__ = [
+    "SOURCES",
+    "Source",
+    "SourceError",
+    "SourceUnreachable",
+    "fetch_and_read",
+    "forgotten",
+    "mark_forgotten",
+]
+
+_FORGOTTEN = "forgotten"  # in the cache folder
 
 
 @dataclass(frozen=True)
@@ -44,3 +56,14 @@ def fetch_and_read(settings: SourceSettings, cache: Path, seed: int) -> Listing:
     """
     source = SOURCES[settings.kind]
     return source.read(source.fetch(settings, cache, seed))
+
+
+def forgotten(cache: Path) -> str:
+    """Changes whenever pictures of somebody were removed from the sets kept there."""
+    path = cache / _FORGOTTEN
+    return path.read_text() if path.is_file() else ""
+
+
+def mark_forgotten(cache: Path) -> None:
+    """Have :func:`forgotten` change."""
+    write_text(cache / _FORGOTTEN, uuid.uuid4().hex)
